@@ -1,0 +1,1 @@
+"""The command `reelsplit`; its libraries are the extra `reelsplit[cli]`."""

@@ -1,0 +1,1 @@
+"""The contract's messages as dataclasses, one module for each proto file."""

@@ -1,0 +1,1 @@
+"""The Reelsplit service: splits long videos into segments over gRPC."""

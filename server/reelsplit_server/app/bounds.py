@@ -1,0 +1,22 @@
+"""The limits on what a caller may ask for, as far as the request itself can exceed them."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from fractions import Fraction
+from pathlib import Path
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Bounds:
+    """Times are seconds."""
+
+    roots: tuple[Path, ...]
+    most_ranges: int
+    most_frame_rate: int
+    most_template: int
+    most_waiting: int
+    default_timeout: Fraction | None
+    default_segment_timeout: Fraction | None
+    default_time_to_live: Fraction
+    most_time_to_live: Fraction

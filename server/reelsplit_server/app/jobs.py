@@ -1,0 +1,346 @@
+"""The use cases on jobs: validate, authorize, and act. Every rule once, for all faces."""
+
+from __future__ import annotations
+
+import contextlib
+import re
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from datetime import datetime
+
+from reelsplit.types.job import Job, JobState
+from reelsplit.types.segment import Segment, SegmentState
+from reelsplit.types.spec import JobSpec
+
+from reelsplit_server.app.bounds import Bounds
+from reelsplit_server.app.errors import (
+    AppError,
+    Kind,
+    Violation,
+    invalid,
+    job_not_found,
+    shutting_down,
+)
+from reelsplit_server.app.presenting import present
+from reelsplit_server.app.resolution import resolve
+from reelsplit_server.app.tokens import Sealer
+from reelsplit_server.app.validation import Checker
+from reelsplit_server.jobs.database import StoreUnavailableError
+from reelsplit_server.jobs.log import EventLog
+from reelsplit_server.jobs.records import JobFilter, JobRecord
+from reelsplit_server.jobs.rows import NoSuchJobError, micros
+from reelsplit_server.jobs.scheduler import RemoveError, Scheduler
+from reelsplit_server.jobs.store import QueueFullError, Store, TokenReusedError
+from reelsplit_server.jobs.transitions import TransitionError
+
+_ID = re.compile(r"[0-9a-f]{32}")
+_MOST_PAGE = 1000
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class JobQuery:
+    """Which jobs a list holds."""
+
+    page_size: int = 0
+    page_token: str = ""
+    states: Sequence[JobState] = ()
+    labels: Mapping[str, str] = field(default_factory=dict)
+    create_time_from: datetime | None = None
+    create_time_until: datetime | None = None
+    oldest_first: bool = False
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class JobPage:
+    """One page of jobs."""
+
+    jobs: Sequence[Job]
+    next_page_token: str
+    total_size: int
+    watch_token: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SegmentPage:
+    """One page of segments."""
+
+    segments: Sequence[Segment]
+    next_page_token: str
+    total_size: int
+
+
+class Jobs:
+    """The jobs of all callers. Each call names the principal that it is for."""
+
+    def __init__(
+        self,
+        store: Store,
+        events: EventLog,
+        scheduler: Scheduler,
+        sealer: Sealer,
+        bounds: Bounds,
+    ) -> None:
+        self._store = store
+        self._events = events
+        self._scheduler = scheduler
+        self._sealer = sealer
+        self._bounds = bounds
+        self.draining = False
+
+    async def submit(
+        self,
+        principal: str,
+        client_token: str,
+        spec: JobSpec | None,
+        violations: Sequence[Violation] = (),
+    ) -> Job:
+        """Accept a job. ``violations`` are those that the face found while reading the request."""
+        if self.draining:
+            raise shutting_down()
+        checker = Checker(self._bounds)
+        checker.violations += violations
+        checker.client_token("client_token", client_token)
+        if spec is None:
+            checker.wrong("spec", "is required")
+        else:
+            checker.spec(spec)
+        if checker.violations or spec is None:
+            raise invalid(checker.violations)
+        with _translated():
+            try:
+                record = await self._store.add(
+                    principal,
+                    client_token,
+                    spec,
+                    resolve(spec, self._bounds),
+                    most_waiting=self._bounds.most_waiting,
+                )
+            except TokenReusedError as error:
+                raise AppError(
+                    Kind.ALREADY_EXISTS,
+                    "CLIENT_TOKEN_REUSED",
+                    f"The client token was used for job {error.job_id} with another request, or "
+                    "for one that was deleted; take a new token for a new request.",
+                    metadata={"job_id": error.job_id},
+                ) from error
+            except QueueFullError as error:
+                limit = self._bounds.most_waiting
+                raise AppError(
+                    Kind.EXHAUSTED,
+                    "TOO_MANY_JOBS",
+                    f"{limit} jobs are waiting already; send the request again later.",
+                    metadata={"limit": str(limit)},
+                    retry_after=5.0,
+                ) from error
+        if record.state is JobState.PENDING:
+            self._scheduler.add(record)
+        return self._present(record)
+
+    async def get(self, principal: str, job_id: str) -> Job:
+        """One job."""
+        return self._present(await self.record(principal, job_id))
+
+    async def record(self, principal: str, job_id: str) -> JobRecord:
+        """One job as it is kept; raises JOB_NOT_FOUND for those of other callers too."""
+        if not _ID.fullmatch(job_id):
+            wrong = "takes the 32 lower-case hexadecimal digits of a job"
+            raise invalid([Violation(field="job_id", description=wrong)])
+        with _translated():
+            try:
+                return await self._store.get(principal, job_id)
+            except NoSuchJobError:
+                raise job_not_found(job_id) from None
+
+    async def page(
+        self, principal: str, query: JobQuery, violations: Sequence[Violation] = ()
+    ) -> JobPage:
+        """A page of the caller's jobs."""
+        size = _page_size(query.page_size, 50, violations)
+        bound = (
+            principal,
+            ",".join(sorted(state.value for state in query.states)),
+            *(f"{key}={value}" for key, value in sorted(query.labels.items())),
+            str(query.create_time_from),
+            str(query.create_time_until),
+            str(query.oldest_first),
+        )
+        after: tuple[int, str] | None = None
+        if query.page_token:
+            time, last = self._sealer.open("list", bound, query.page_token, "page_token")
+            after = (int(time), str(last))
+        chosen = JobFilter(
+            states=query.states,
+            labels=query.labels,
+            create_time_from=query.create_time_from,
+            create_time_until=query.create_time_until,
+            oldest_first=query.oldest_first,
+        )
+        with _translated():
+            # Taken first: what happens between the two is told by the watch as well.
+            position = await self._store.last_position()
+            records, total = await self._store.find(principal, chosen, after, size + 1)
+        token = ""
+        if len(records) > size:
+            last_record = records[size - 1]
+            values = (micros(last_record.create_time), last_record.job_id)
+            token = self._sealer.seal("list", bound, values)
+        return JobPage(
+            jobs=[self._present(record) for record in records[:size]],
+            next_page_token=token,
+            total_size=total,
+            watch_token=self._sealer.seal("watch-all", [principal], [position]),
+        )
+
+    async def cancel(self, principal: str, job_id: str) -> Job:
+        """Stop a job; one that has ended stays as it is."""
+        record = await self.record(principal, job_id)
+        with _translated():
+            if not record.ended:
+                # It may end by itself at this moment, or be stopped by another call.
+                with contextlib.suppress(TransitionError):
+                    await self._scheduler.cancel(record)
+        return await self.get(principal, job_id)
+
+    async def delete(
+        self,
+        principal: str,
+        job_id: str,
+        *,
+        allow_missing: bool,
+        delete_outputs: bool,
+        force: bool,
+    ) -> int:
+        """Forget a job; answers how many of its objects were deleted."""
+        try:
+            record = await self.record(principal, job_id)
+            if not record.ended and force:
+                await self.cancel(principal, job_id)
+                record = await self.record(principal, job_id)
+        except AppError as error:
+            if error.kind is Kind.NOT_FOUND and allow_missing:
+                return 0
+            raise
+        if not record.ended:
+            raise AppError(
+                Kind.WRONG_STATE,
+                "JOB_STATE",
+                f"The job is {record.state}; cancel it first, or set force.",
+                metadata={"job_id": job_id, "state": record.state.value},
+            )
+        deleted = await self._delete_outputs(job_id) if delete_outputs else 0
+        with _translated():
+            try:
+                await self._store.delete(principal, job_id)
+            except NoSuchJobError:
+                raise job_not_found(job_id) from None
+        self._events.wake_job(job_id)
+        return deleted
+
+    async def _delete_outputs(self, job_id: str) -> int:
+        deleted, after = 0, -1
+        while True:
+            with _translated():
+                page, _ = await self._store.segments(
+                    job_id, states=[SegmentState.PUBLISHED], after=after
+                )
+            if not page:
+                return deleted
+            after = page[-1].index
+            uris = tuple(segment.uri for segment in page)
+            try:
+                deleted += await self._scheduler.remove(job_id, uris)
+            except RemoveError as error:
+                raise AppError(
+                    Kind.INTERNAL,
+                    error.error.reason,
+                    f"Not all outputs could be deleted, so the job was kept: {error}",
+                    metadata=error.error.metadata,
+                ) from error
+
+    async def retry(self, principal: str, job_id: str, client_token: str) -> Job:
+        """Run what failed again."""
+        if self.draining:
+            raise shutting_down()
+        checker = Checker(self._bounds)
+        checker.client_token("client_token", client_token)
+        if checker.violations:
+            raise invalid(checker.violations)
+        record = await self.record(principal, job_id)
+        if not record.ended and record.attempt > 1:
+            return self._present(record)
+        with _translated():
+            try:
+                record = await self._store.retry(job_id, client_token)
+            except NoSuchJobError:
+                raise job_not_found(job_id) from None
+            except TransitionError:
+                raise AppError(
+                    Kind.WRONG_STATE,
+                    "JOB_STATE",
+                    f"The job is {record.state}; only one that FAILED or was CANCELLED can be "
+                    "run again.",
+                    metadata={"job_id": job_id, "state": record.state.value},
+                ) from None
+        if record.state is JobState.PENDING:
+            self._scheduler.add(record)
+        return self._present(record)
+
+    async def segments(
+        self,
+        principal: str,
+        job_id: str,
+        *,
+        page_size: int = 0,
+        page_token: str = "",
+        states: Sequence[SegmentState] = (),
+        violations: Sequence[Violation] = (),
+    ) -> SegmentPage:
+        """A page of a job's segments."""
+        size = _page_size(page_size, 100, violations)
+        await self.record(principal, job_id)
+        bound = (principal, job_id, ",".join(sorted(state.value for state in states)))
+        after = -1
+        if page_token:
+            (last,) = self._sealer.open("segments", bound, page_token, "page_token")
+            after = int(last)
+        with _translated():
+            found, total = await self._store.segments(
+                job_id, states=states, after=after, size=size + 1
+            )
+        token = ""
+        if len(found) > size:
+            token = self._sealer.seal("segments", bound, [found[size - 1].index])
+        return SegmentPage(segments=found[:size], next_page_token=token, total_size=total)
+
+    def _present(self, record: JobRecord) -> Job:
+        return present(record, self._events.last_progress(record.job_id))
+
+
+def _page_size(asked: int, default: int, violations: Sequence[Violation]) -> int:
+    wrong = list(violations)
+    if asked < 0:
+        wrong.append(Violation(field="page_size", description="is negative"))
+    if wrong:
+        raise invalid(wrong)
+    return min(asked or default, _MOST_PAGE)
+
+
+@contextmanager
+def _translated() -> Iterator[None]:
+    """A store that cannot be used is told as such, without its details."""
+    try:
+        yield
+    except StoreUnavailableError as error:
+        raise store_unavailable() from error
+
+
+def store_unavailable() -> AppError:
+    """The database cannot be read or written just now."""
+    return AppError(
+        Kind.UNAVAILABLE,
+        "STORE_UNAVAILABLE",
+        "The server cannot use its database just now (disk full, read-only or locked?); "
+        "its log has the details.",
+        retry_after=5.0,
+    )

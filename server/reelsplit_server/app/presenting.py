@@ -1,0 +1,68 @@
+"""Jobs as callers see them."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+from reelsplit.types.job import Job, JobPhase, JobProgress, JobState
+from reelsplit.types.spec import JobSpec
+
+from reelsplit_server.jobs.records import JobRecord
+from reelsplit_server.storage.location import public
+
+
+def present(record: JobRecord, live: JobProgress | None) -> Job:
+    """A job with its progress; ``live`` is what its meter said last, if it is being worked on."""
+    return Job(
+        job_id=record.job_id,
+        state=record.state,
+        spec=_without_secrets(record.spec),
+        error=record.error,
+        source=record.source,
+        progress=snapshot(record, live),
+        notices=record.notices,
+        attempt=record.attempt,
+        owner=record.principal,
+        create_time=record.create_time,
+        start_time=record.start_time,
+        end_time=record.end_time,
+        expire_time=record.expire_time,
+    )
+
+
+def snapshot(record: JobRecord, live: JobProgress | None) -> JobProgress:
+    """How far a job is, from its meter or, when nothing runs, from the store."""
+    if live is not None and not record.ended:
+        return replace(
+            live,
+            percent=max(live.percent, record.percent),
+            segment_count=record.segment_count,
+            published_count=record.published_count,
+            failed_count=record.failed_count,
+        )
+    if record.ended:
+        phase = JobPhase.DONE
+    elif record.state is JobState.PENDING:
+        phase = JobPhase.QUEUED
+    else:
+        phase = JobPhase.CUTTING if record.plan_complete else JobPhase.ANALYSING
+    return JobProgress(
+        percent=record.percent,
+        phase=phase,
+        analysed_fraction=1.0 if record.plan_complete else 0.0,
+        segment_count=record.segment_count,
+        published_count=record.published_count,
+        failed_count=record.failed_count,
+        plan_complete=record.plan_complete,
+    )
+
+
+def _without_secrets(spec: JobSpec) -> JobSpec:
+    source = spec.input
+    if source.uri is not None:
+        source = replace(source, uri=public(source.uri))
+    output = spec.output
+    if output is not None:
+        output = replace(output, uri_template=public(output.uri_template))
+    notify = public(spec.notify_url) if spec.notify_url is not None else None
+    return replace(spec, input=source, output=output, notify_url=notify)

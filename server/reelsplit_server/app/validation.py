@@ -1,0 +1,324 @@
+"""What a spec must be, as far as spec and settings decide it. The source is not opened."""
+
+from __future__ import annotations
+
+import json
+import math
+import re
+from collections.abc import Callable, Mapping
+from fractions import Fraction
+from pathlib import PurePosixPath
+
+from reelsplit.types.output import (
+    AudioCodec,
+    AudioEncoding,
+    CutMode,
+    Output,
+    VideoEncoding,
+)
+from reelsplit.types.spec import (
+    FixedInterval,
+    Input,
+    JobSpec,
+    ShotDetection,
+    TimeRange,
+    UserDefined,
+)
+
+from reelsplit_server.app.bounds import Bounds
+from reelsplit_server.app.detection import check_detection
+from reelsplit_server.app.errors import Violation
+from reelsplit_server.media import formats
+from reelsplit_server.storage import location, template
+
+_LABEL_KEY = re.compile(r"[a-z][a-z0-9_.-]{0,62}", re.ASCII)
+_TOKEN = re.compile(r"[\x21-\x7e]{1,64}")
+_MOST_LABELS = 64
+_MOST_OFFSET = 10 * 366 * 86400
+_SHORTEST_INTERVAL = Fraction(1, 10)
+
+
+class Checker:
+    """Collects what is wrong with a request."""
+
+    def __init__(self, bounds: Bounds) -> None:
+        self.bounds = bounds
+        self.violations: list[Violation] = []
+
+    def wrong(self, field: str, description: str) -> None:
+        """A field is wrong; ``description`` is the end of a sentence that begins with it."""
+        self.violations.append(Violation(field=field, description=description))
+
+    def unsupported(self, field: str, description: str) -> None:
+        """A field asks for what this version does not do."""
+        self.violations.append(
+            Violation(field=field, description=description, reason="NOT_SUPPORTED")
+        )
+
+    def within(
+        self, field: str, value: float | Fraction | None, low: float, high: float, unit: str = ""
+    ) -> None:
+        """A number must lie between two others."""
+        if value is not None and not (math.isfinite(value) and low <= value <= high):
+            self.wrong(field, f"is {float(value):g}; it lies from {low:,g} to {high:,g}{unit}")
+
+    def client_token(self, field: str, token: str) -> None:
+        """A client token is up to 64 printable ASCII characters."""
+        if token and not _TOKEN.fullmatch(token):
+            self.wrong(field, "takes 1 to 64 printable ASCII characters without spaces")
+
+    def labels(self, field: str, labels: Mapping[str, str]) -> None:
+        """Labels have short, plain keys."""
+        if len(labels) > _MOST_LABELS:
+            self.wrong(field, f"has {len(labels)} labels; at most {_MOST_LABELS} are taken")
+        for key, value in labels.items():
+            if not _LABEL_KEY.fullmatch(key):
+                self.wrong(
+                    f"{field}[{key[:80]!r}]",
+                    "has a key that is not 1 to 63 of a-z 0-9 _ . - beginning with a letter",
+                )
+            if len(value) > 128:
+                self.wrong(f"{field}[{key[:80]!r}]", "has a value of more than 128 characters")
+
+    def spec(self, spec: JobSpec, at: str = "spec") -> None:
+        """Check a whole spec."""
+        self._input(spec.input, f"{at}.input")
+        self._mode(spec, at)
+        if spec.output is not None:
+            self._output(spec.output, f"{at}.output")
+        if spec.reports is not None:
+            self.unsupported(f"{at}.reports", "is not supported by this version")
+        if spec.notify_url is not None:
+            self.unsupported(f"{at}.notify_url", "is not supported by this version")
+        self._user_data(f"{at}.user_data", spec.user_data)
+        self.labels(f"{at}.labels", spec.labels)
+        self.within(f"{at}.priority", spec.priority, -100, 100)
+        for name in ("timeout", "segment_timeout"):
+            self.within(f"{at}.{name}", getattr(spec, name), 0.001, 30 * 86400, " seconds")
+        most = float(self.bounds.most_time_to_live)
+        self.within(f"{at}.time_to_live", spec.time_to_live, 1, most, " seconds")
+
+    # --- Input -----------------------------------------------------------------------------
+
+    def _input(self, wanted: Input | None, at: str) -> None:
+        if wanted is None or (wanted.uri is None and wanted.media_id is None):
+            self.wrong(at, "is required: give a uri")
+            return
+        if wanted.media_id is not None:
+            self.unsupported(f"{at}.media_id", "is not supported by this version; give a uri")
+        if wanted.endpoint is not None:
+            self.unsupported(f"{at}.endpoint", "is not supported by this version")
+        if wanted.uri is not None:
+            self._location(f"{at}.uri", wanted.uri, "read")
+
+    def _location(self, at: str, text: str, verb: str) -> None:
+        try:
+            place = location.parse(text)
+        except location.LocationError as error:
+            self.wrong(at, str(error))
+            return
+        if place.scheme not in location.SUPPORTED:
+            self.unsupported(
+                at, f"names a {place.scheme} store, which this version does not support"
+            )
+        elif not self.bounds.roots:
+            self.wrong(
+                at,
+                f"is a local path, and this server may {verb} none; its operator allows folders "
+                "with --root",
+            )
+        elif not any(PurePosixPath(place.path).is_relative_to(r) for r in self.bounds.roots):
+            self.wrong(
+                at,
+                f"lies outside of the folders that this server may {verb}; its operator allows "
+                "more with --root",
+            )
+
+    # --- Modes -----------------------------------------------------------------------------
+
+    def _mode(self, spec: JobSpec, at: str) -> None:
+        match spec.mode:
+            case UserDefined(ranges=ranges):
+                most = self.bounds.most_ranges
+                if not ranges:
+                    self.wrong(f"{at}.user_defined.ranges", "is required: give at least one range")
+                if len(ranges) > most:
+                    self.wrong(
+                        f"{at}.user_defined.ranges",
+                        f"has {len(ranges):,} ranges; at most {most:,} are taken",
+                    )
+                for place, wanted in enumerate(ranges[:most]):
+                    self._range(f"{at}.user_defined.ranges[{place}]", wanted)
+            case FixedInterval(interval=interval):
+                field = f"{at}.fixed_interval.interval"
+                if interval is None:
+                    self.wrong(field, "is required")
+                else:
+                    self.within(
+                        field, interval, float(_SHORTEST_INTERVAL), _MOST_OFFSET, " seconds"
+                    )
+            case ShotDetection():
+                check_detection(self, spec.mode, f"{at}.shot_detection")
+            case _:
+                self.wrong(
+                    f"{at}.mode",
+                    "is required: give one of user_defined, shot_detection, fixed_interval",
+                )
+
+    def _range(self, at: str, wanted: TimeRange) -> None:
+        start, end = wanted.start_offset, wanted.end_offset
+        for name, value in (("start_offset", start), ("end_offset", end)):
+            if value is None:
+                self.wrong(f"{at}.{name}", "is required")
+            elif value < 0:
+                self.wrong(f"{at}.{name}", f"is {float(value):g} s; times are not negative")
+            elif value > _MOST_OFFSET:
+                self.wrong(f"{at}.{name}", "is more than ten years")
+        if start is not None and end is not None and 0 <= end <= start:
+            self.wrong(
+                f"{at}.end_offset",
+                f"is {float(end):g} s, which is not after the start at {float(start):g} s",
+            )
+
+    # --- Output ----------------------------------------------------------------------------
+
+    def _output(self, output: Output, at: str) -> None:
+        container = self._template(f"{at}.uri_template", output.uri_template)
+        if output.endpoint is not None:
+            self.unsupported(f"{at}.endpoint", "is not supported by this version")
+        if output.export_as_media:
+            self.unsupported(f"{at}.export_as_media", "is not supported by this version")
+        for name, size in (("width", output.width), ("height", output.height)):
+            self.within(f"{at}.{name}", size, 16, 16384, " pixels")
+            if size is not None and size % 2:
+                self.wrong(f"{at}.{name}", f"is {size}; it must be even")
+        if output.video is not None:
+            self._video(output.video, f"{at}.video", container)
+        if output.audio is not None:
+            self._audio(output.audio, f"{at}.audio", container)
+        if output.cut_mode is CutMode.EDIT_LIST:
+            self.unsupported(f"{at}.cut_mode", "EDIT_LIST is not supported by this version")
+        elif output.cut_mode is CutMode.KEYFRAME and encodes(output):
+            self.wrong(
+                f"{at}.cut_mode",
+                "is KEYFRAME, which encodes nothing; leave out width, height and video, or take "
+                "ENCODE",
+            )
+
+    def _template(self, at: str, text: str) -> formats.Container | None:
+        if not text:
+            self.wrong(at, "is required, such as /videos/out/{index:04d}.mp4")
+            return None
+        if len(text) > self.bounds.most_template:
+            self.wrong(at, f"is longer than {self.bounds.most_template} characters")
+            return None
+        try:
+            template.check(text)
+        except template.TemplateError as error:
+            self.wrong(at, str(error))
+            return None
+        sample = template.Values(
+            index=0, start=Fraction(0), end=Fraction(0), stem="stem", job_id="0" * 32
+        )
+        self._location(at, template.expand(text, sample), "write")
+        container = formats.container_of(text)
+        if container is None:
+            endings = ", ".join(formats.ENDINGS)
+            self.wrong(at, f"has an ending that names no container; take one of {endings}")
+        return container
+
+    def _video(self, video: VideoEncoding, at: str, container: formats.Container | None) -> None:
+        codec = formats.VideoCodec[video.codec.name] if video.codec is not None else None
+        if codec is not None and container is not None:
+            self._sentence(f"{at}.codec", formats.check_video_codec(codec, container))
+        # What depends on the codec is checked against the named one. Where none is named, the
+        # source decides; the worker's encoder then has the last word.
+        checks: list[tuple[str, object, Callable[..., str | None]]] = [
+            ("crf", video.crf, formats.check_crf),
+            ("preset", video.preset, formats.check_preset),
+            ("profile", video.profile, formats.check_profile),
+            ("level", video.level, formats.check_level),
+            ("pixel_format", video.pixel_format, formats.check_pixel_format),
+        ]
+        for name, value, check in checks:
+            if value is None:
+                continue
+            codecs = [codec] if codec is not None else _held(container)
+            answers = [check(one, value) for one in codecs]
+            if all(answers):
+                self._sentence(f"{at}.{name}", answers[0] if codec is not None else None)
+                if codec is None:
+                    self.wrong(f"{at}.{name}", f"is {value!r}, which no codec takes")
+        if video.crf is not None and video.bit_rate is not None:
+            self.wrong(f"{at}.crf", "and bit_rate exclude each other")
+        if codec is not None and video.profile is not None and video.pixel_format is not None:
+            self._sentence(
+                f"{at}.profile",
+                formats.check_profile_with_pixel_format(codec, video.profile, video.pixel_format),
+            )
+        self.within(f"{at}.bit_rate", video.bit_rate, 1000, 10**9)
+        self.within(f"{at}.max_bit_rate", video.max_bit_rate, 1000, 10**9)
+        self.within(f"{at}.buffer_size", video.buffer_size, 1000, 2 * 10**9)
+        if (video.max_bit_rate is None) != (video.buffer_size is None):
+            self.wrong(f"{at}.max_bit_rate", "and buffer_size need each other")
+        if None not in (video.bit_rate, video.max_bit_rate):
+            assert video.bit_rate is not None
+            assert video.max_bit_rate is not None
+            if video.max_bit_rate < video.bit_rate:
+                self.wrong(f"{at}.max_bit_rate", "is below bit_rate")
+        if codec is not None and video.max_bit_rate is not None:
+            has_rate = video.bit_rate is not None
+            self._sentence(
+                f"{at}.max_bit_rate", formats.check_max_bit_rate(codec, has_bit_rate=has_rate)
+            )
+        self.within(f"{at}.gop", video.gop, 1, 10_000, " frames")
+        most = self.bounds.most_frame_rate
+        if video.frame_rate is not None and not 0 < video.frame_rate <= most:
+            self.wrong(f"{at}.frame_rate", f"must be above 0 and at most {most}")
+
+    def _audio(self, audio: AudioEncoding, at: str, container: formats.Container | None) -> None:
+        details = ("bit_rate", "sample_rate", "channels")
+        given = [name for name in details if getattr(audio, name) is not None]
+        if audio.codec in (None, AudioCodec.COPY, AudioCodec.NONE):
+            for name in given:
+                self.wrong(f"{at}.{name}", "needs the codec AAC or OPUS")
+            return
+        codec = formats.AudioCodec[audio.codec.name]
+        if container is not None:
+            self._sentence(f"{at}.codec", formats.check_audio_codec(codec, container))
+        self.within(f"{at}.bit_rate", audio.bit_rate, 8_000, 1_000_000)
+        if audio.sample_rate is not None:
+            self._sentence(f"{at}.sample_rate", formats.check_sample_rate(codec, audio.sample_rate))
+        if audio.channels is not None:
+            self._sentence(f"{at}.channels", formats.check_channels(audio.channels))
+
+    def _sentence(self, at: str, sentence: str | None) -> None:
+        if sentence is not None:
+            self.wrong(at, f"cannot be taken: {sentence.rstrip('.')}")
+
+    def _user_data(self, at: str, text: str | None) -> None:
+        if text is None:
+            return
+        size = len(text.encode())
+        if size > 512:
+            self.wrong(at, f"has {size} bytes; at most 512 are taken")
+            return
+        try:
+            json.loads(text)
+        except (ValueError, RecursionError):
+            self.wrong(at, "is not JSON")
+
+
+def _held(container: formats.Container | None) -> list[formats.VideoCodec]:
+    """The codecs that video in a container may turn out to be encoded to."""
+    return [
+        codec
+        for codec in formats.VideoCodec
+        if container is None or codec.value in formats.VIDEO_IN[container]
+    ]
+
+
+def encodes(output: Output) -> bool:
+    """Whether an output asks for what only encoding can give."""
+    asked = output.video is not None and output.video != VideoEncoding()
+    return asked or output.width is not None or output.height is not None

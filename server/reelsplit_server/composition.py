@@ -1,0 +1,152 @@
+"""Puts the server together: the only place that knows every part."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import fcntl
+import os
+import secrets
+import shutil
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager, contextmanager
+from datetime import UTC, datetime, timedelta
+from fractions import Fraction
+from pathlib import Path
+
+import structlog
+
+from reelsplit_server.access.principals import Principals
+from reelsplit_server.app.bounds import Bounds
+from reelsplit_server.app.jobs import Jobs
+from reelsplit_server.app.tokens import Sealer
+from reelsplit_server.app.watching import Watching
+from reelsplit_server.engine.local import LocalEngine
+from reelsplit_server.engine.seam import Access
+from reelsplit_server.jobs.database import Database, StoreUnavailableError
+from reelsplit_server.jobs.log import EventLog
+from reelsplit_server.jobs.scheduler import Limits, Scheduler
+from reelsplit_server.jobs.store import Store
+from reelsplit_server.rpc.interceptors import Gate
+from reelsplit_server.rpc.server import Identity, RpcServer
+from reelsplit_server.settings import Settings
+
+log = structlog.get_logger(__name__)
+_SWEEP = 3600.0
+_ANSWERS = 2.0
+"""How long calls under way may take to be answered at the end, in seconds."""
+
+
+class StartError(Exception):
+    """The server cannot start; the text says what to do."""
+
+
+@contextmanager
+def data_folder(folder: Path) -> Iterator[Path]:
+    """The data folder, made where it is missing and held against a second server."""
+    try:
+        folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+        lock = os.open(folder / "lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    except OSError as error:
+        raise StartError(f"the data folder {folder} cannot be used: {error.strerror}") from error
+    try:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            raise StartError(
+                f"another server uses the data folder {folder}; stop it, or give another with "
+                "--data-dir"
+            ) from None
+        # What an earlier server was making when it was killed.
+        shutil.rmtree(folder / "scratch", ignore_errors=True)
+        (folder / "scratch").mkdir()
+        yield folder
+    finally:
+        os.close(lock)
+
+
+@asynccontextmanager
+async def running(settings: Settings) -> AsyncIterator[str]:
+    """A server that answers, until the block ends; gives its real address. Drains at the end."""
+    with data_folder(settings.data_dir) as folder:
+        events = EventLog()
+        database = Database(folder / "reelsplit.db", events.commit, lambda: datetime.now(UTC))
+        await asyncio.to_thread(database.open)
+        store = Store(database)
+        engine = LocalEngine(settings.workers)
+        limits = Limits(
+            access=Access(roots=tuple(settings.root)),
+            scratch=folder / "scratch",
+            cores=os.cpu_count() or 1,
+            tries=settings.tries,
+            most_segments=settings.max_segments,
+            most_pixels=settings.max_pixels,
+        )
+        scheduler = Scheduler(store, events, engine, limits)
+        sealer = Sealer(await store.property("token_key", lambda: secrets.token_bytes(32)))
+        jobs = Jobs(store, events, scheduler, sealer, _bounds(settings))
+        watching = Watching(jobs, store, events, sealer, settings.max_watches)
+        tokens = {name: token.get_secret_value() for name, token in settings.tokens.items()}
+        gate = Gate(Principals(tokens), settings.max_calls, settings.max_streams)
+        server = RpcServer(jobs, watching, gate, most_message_bytes=settings.max_message_bytes)
+        try:
+            address = server.bind(settings.listen, _identity(settings))
+        except OSError as error:
+            raise StartError(str(error)) from error
+        await engine.start()
+        await scheduler.start()
+        await server.start()
+        sweeper = asyncio.create_task(_sweep(store))
+        log.info("serving", address=address, workers=settings.workers, data_dir=str(folder))
+        try:
+            yield address
+        finally:
+            log.info("draining", grace=settings.grace)
+            sweeper.cancel()
+            await server.drain()
+            jobs.draining = True
+            await scheduler.stop(settings.grace)
+            events.wake_all()
+            await server.stop(_ANSWERS)
+            await engine.stop()
+            await database.close()
+            log.info("stopped")
+
+
+async def _sweep(store: Store) -> None:
+    while True:
+        with contextlib.suppress(StoreUnavailableError):
+            while expired := await store.sweep():
+                log.info("jobs_forgotten", count=len(expired))
+        await asyncio.sleep(_SWEEP)
+
+
+def _bounds(settings: Settings) -> Bounds:
+    return Bounds(
+        roots=tuple(settings.root),
+        most_ranges=settings.max_ranges,
+        most_frame_rate=settings.max_frame_rate,
+        most_template=settings.max_template,
+        most_waiting=settings.max_queued,
+        default_timeout=_seconds(settings.job_timeout),
+        default_segment_timeout=_seconds(settings.segment_timeout),
+        default_time_to_live=Fraction(settings.time_to_live.total_seconds()),
+        most_time_to_live=Fraction(settings.max_time_to_live.total_seconds()),
+    )
+
+
+def _seconds(value: timedelta | None) -> Fraction | None:
+    return None if value is None else Fraction(value.total_seconds())
+
+
+def _identity(settings: Settings) -> Identity | None:
+    if settings.tls_certificate is None or settings.tls_key is None:
+        return None
+    try:
+        return Identity(
+            certificate=settings.tls_certificate.read_bytes(),
+            key=settings.tls_key.read_bytes(),
+            client_ca=settings.tls_client_ca.read_bytes() if settings.tls_client_ca else None,
+        )
+    except OSError as error:
+        raise StartError(f"{error.filename} cannot be read: {error.strerror}") from error

@@ -1,0 +1,1 @@
+"""Where units of work run: the seam, and behind it the process pool."""

@@ -1,0 +1,70 @@
+"""A job that is being worked on, as the scheduler holds it in memory."""
+
+from __future__ import annotations
+
+import asyncio
+from collections import deque
+from dataclasses import dataclass, field
+from fractions import Fraction
+
+from reelsplit.types.segment import Segment
+from reelsplit.types.spec import ShotDetection
+
+from reelsplit_server.jobs.progress import Meter
+from reelsplit_server.jobs.records import JobRecord
+
+ANALYSIS = -1
+"""The key of a job's analysis among its units; those of its segments are their indexes."""
+
+
+@dataclass(slots=True)
+class ActiveJob:
+    """The units of a job: waiting, under way, and waiting to be tried again."""
+
+    record: JobRecord
+    meter: Meter
+    waiting: deque[int] = field(default_factory=deque)
+    running: dict[int, asyncio.Task[None]] = field(default_factory=dict)
+    tries: dict[int, int] = field(default_factory=dict)
+    delayed: int = 0
+    ending: bool = False
+    told: float = 0.0
+    deadline: asyncio.TimerHandle | None = None
+
+    @classmethod
+    def of(cls, record: JobRecord, planned: list[Segment]) -> ActiveJob:
+        """A job as the store knows it, with those of its segments that are to be made."""
+        renders = record.spec.output is not None
+        meter = Meter(
+            floor=record.percent,
+            detects=isinstance(record.spec.mode, ShotDetection),
+            renders=renders,
+        )
+        job = cls(record=record, meter=meter)
+        meter.plan_complete = record.plan_complete
+        if record.source is not None:
+            meter.source(record.source.duration)
+        if not record.plan_complete:
+            job.waiting.append(ANALYSIS)
+        if renders:
+            for segment in planned:
+                job.add(segment)
+        return job
+
+    def add(self, segment: Segment) -> None:
+        """A segment is to be made."""
+        self.waiting.append(segment.index)
+        self.meter.planned(length(segment))
+
+    @property
+    def idle(self) -> bool:
+        """Whether nothing of it is under way or will be."""
+        return not (self.waiting or self.running or self.delayed)
+
+
+def length(segment: Segment) -> float:
+    """The seconds of a segment, as far as they are known before it is made."""
+    bounds = segment.bounds or segment.requested
+    if bounds is None:
+        return 0.0
+    return float(Fraction(bounds.end_offset or 0) - Fraction(bounds.start_offset or 0))

@@ -1,0 +1,123 @@
+"""Between the rows of the tables and the records: the queries that all others begin with."""
+
+from __future__ import annotations
+
+import dataclasses
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+from reelsplit.types.event import JobEvent
+from reelsplit.types.job import Job, JobState
+from reelsplit.types.segment import Segment, SegmentState
+from reelsplit.types.spec import JobSpec
+from reelsplit.v1 import event_pb2, job_pb2, segment_pb2, spec_pb2
+from reelsplit.wire import from_message, to_message
+from sqlalchemy import Connection, Row, Select, select
+
+from reelsplit_server.jobs import schema
+from reelsplit_server.jobs.records import JobRecord, StoredEvent
+
+
+class NoSuchJobError(Exception):
+    """No job of this principal has this id."""
+
+
+def micros(time: datetime) -> int:
+    """A time as the tables hold it."""
+    return (time - datetime(1970, 1, 1, tzinfo=UTC)) // timedelta(microseconds=1)
+
+
+def from_micros(value: int | None) -> datetime | None:
+    """The time that a table holds."""
+    if value is None:
+        return None
+    return datetime(1970, 1, 1, tzinfo=UTC) + timedelta(microseconds=value)
+
+
+def load_job(connection: Connection, job_id: str, principal: str | None = None) -> JobRecord:
+    """One job, of this principal where one is given; raises `NoSuchJobError`."""
+    query = jobs_query().where(schema.jobs.c.job_id == job_id)
+    if principal is not None:
+        query = query.where(schema.principals.c.name == principal)
+    row = connection.execute(query).one_or_none()
+    if row is None:
+        raise NoSuchJobError(job_id)
+    return job_record(row)
+
+
+def load_segment(connection: Connection, job_id: str, index: int) -> tuple[Segment, str | None]:
+    """One segment and its intent; raises `NoSuchJobError`."""
+    table = schema.segments
+    row = connection.execute(
+        select(table).where(table.c.job_id == job_id, table.c.idx == index)
+    ).one_or_none()
+    if row is None:
+        raise NoSuchJobError(job_id)
+    return segment_record(row), row.intent
+
+
+def jobs_query() -> Select[Any]:
+    """Jobs with the names of their principals."""
+    return select(schema.jobs, schema.principals.c.name.label("principal")).join(schema.principals)
+
+
+def events_query() -> Select[Any]:
+    """Events with the names of their jobs' principals."""
+    return (
+        select(schema.events, schema.principals.c.name.label("principal"))
+        .join(schema.jobs, schema.jobs.c.job_id == schema.events.c.job_id)
+        .join(schema.principals)
+    )
+
+
+def job_record(row: Row[Any]) -> JobRecord:
+    """The job of a row."""
+    facts = from_message(Job, job_pb2.Job.FromString(row.facts))
+    created = from_micros(row.create_time)
+    assert created is not None
+    return JobRecord(
+        job_id=row.job_id,
+        principal=row.principal,
+        state=JobState(row.state),
+        spec=from_message(JobSpec, spec_pb2.JobSpec.FromString(row.spec)),
+        create_time=created,
+        attempt=row.attempt,
+        percent=row.percent,
+        plan_complete=row.plan_complete,
+        segment_count=row.segment_count,
+        published_count=row.published_count,
+        failed_count=row.failed_count,
+        source=facts.source,
+        error=facts.error,
+        notices=facts.notices,
+        start_time=from_micros(row.start_time),
+        end_time=from_micros(row.end_time),
+        expire_time=from_micros(row.expire_time),
+        last_sequence=row.last_sequence,
+    )
+
+
+def facts_bytes(record: JobRecord) -> bytes:
+    """What the column ``facts`` holds of a job."""
+    job = Job(source=record.source, error=record.error, notices=record.notices)
+    return to_message(job).SerializeToString()
+
+
+def segment_record(row: Row[Any]) -> Segment:
+    """The segment of a row."""
+    kept = from_message(Segment, segment_pb2.Segment.FromString(row.data))
+    return dataclasses.replace(
+        kept, job_id=row.job_id, index=row.idx, state=SegmentState(row.state)
+    )
+
+
+def segment_bytes(segment: Segment) -> bytes:
+    """What the column ``data`` holds of a segment."""
+    bare = dataclasses.replace(segment, job_id="", index=0, state=SegmentState.UNSPECIFIED)
+    return to_message(bare).SerializeToString()
+
+
+def event_record(row: Row[Any]) -> StoredEvent:
+    """The event of a row."""
+    event = from_message(JobEvent, event_pb2.JobEvent.FromString(row.data))
+    return StoredEvent(position=row.position, principal=row.principal, event=event)

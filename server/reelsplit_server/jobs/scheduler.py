@@ -1,0 +1,551 @@
+"""Decides what is worked on next, and keeps what comes of it."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import dataclasses
+import heapq
+import time
+from collections import Counter
+from collections.abc import Callable, Coroutine, Sequence
+from dataclasses import dataclass
+from datetime import timedelta
+from fractions import Fraction
+from pathlib import Path
+
+import structlog
+from reelsplit.types.error import Error
+from reelsplit.types.job import JobState
+from reelsplit.types.segment import Segment, SegmentState
+
+from reelsplit_server.engine import seam
+from reelsplit_server.jobs.active import ANALYSIS, ActiveJob, length
+from reelsplit_server.jobs.log import EventLog
+from reelsplit_server.jobs.records import JobRecord
+from reelsplit_server.jobs.rows import NoSuchJobError
+from reelsplit_server.jobs.store import Store
+from reelsplit_server.jobs.transitions import TransitionError
+
+log = structlog.get_logger(__name__)
+_TICK = 0.25
+"""The shortest time between two progress ticks of a job, in seconds."""
+_MOST_DELAY = 30.0
+_PUBLISHING = 10.0
+"""How long a worker that may publish already is waited for when its job is stopped, in seconds."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Limits:
+    """What the scheduler is bound by. ``tries`` counts the first; times are seconds."""
+
+    access: seam.Access
+    scratch: Path
+    cores: int
+    tries: int
+    most_segments: int
+    most_pixels: int
+
+
+class Scheduler:
+    """Runs the units of all jobs on an engine. All calls come from one event loop."""
+
+    def __init__(
+        self,
+        store: Store,
+        events: EventLog,
+        engine: seam.Engine,
+        limits: Limits,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self._store = store
+        self._events = events
+        self._engine = engine
+        self._limits = limits
+        self._clock = clock
+        self._pending: list[tuple[int, float, str]] = []
+        self._jobs: dict[str, ActiveJob] = {}
+        self._work: set[asyncio.Task[None]] = set()
+        self._endings: set[asyncio.Task[None]] = set()
+        self._wake = asyncio.Event()
+        self._loop: asyncio.Task[None] | None = None
+        self._draining = False
+
+    # --- Life ------------------------------------------------------------------------------
+
+    async def start(self) -> None:
+        """Go on with what an earlier server left, and begin."""
+        for record in await self._store.active():
+            if record.state is JobState.PENDING:
+                self.add(record)
+                continue
+            await self._put_back(record.job_id)
+            if record.state is JobState.CANCELLING:
+                await self._store.change_job(
+                    record.job_id, JobState.CANCELLED, expire=_kept(record)
+                )
+            else:
+                await self._activate(record)
+        self._loop = asyncio.create_task(self._dispatch_forever())
+
+    async def stop(self, grace: float) -> None:
+        """Begin nothing more, let units end for ``grace`` seconds, and put the rest back."""
+        self._draining = True
+        if self._loop is not None:
+            self._loop.cancel()
+        if self._work:
+            await asyncio.wait(self._work, timeout=grace)
+        for task in self._work:
+            task.cancel()
+        await asyncio.gather(*self._work, *self._endings, return_exceptions=True)
+
+    def add(self, record: JobRecord) -> None:
+        """A job waits for its turn."""
+        priority = record.spec.priority or 0
+        entry = (-priority, record.create_time.timestamp(), record.job_id)
+        heapq.heappush(self._pending, entry)
+        self._wake.set()
+
+    async def cancel(self, record: JobRecord) -> JobRecord:
+        """Stop a job; answers when its workers are gone. Raises `TransitionError` where the job
+        ended in the meantime."""
+        if record.state is JobState.PENDING:
+            return await self._store.change_job(
+                record.job_id, JobState.CANCELLED, expire=_kept(record)
+            )
+        job = self._jobs.get(record.job_id)
+        if job is None or job.ending:
+            raise TransitionError("the job is ending already")
+        job.ending = True
+        job.record = await self._store.change_job(record.job_id, JobState.CANCELLING)
+        await self._stop_units(job)
+        return await self._close(job, JobState.CANCELLED, None)
+
+    async def remove(self, job_id: str, uris: tuple[str, ...]) -> int:
+        """Delete what a job published; answers how many objects there were.
+
+        Raises `RemoveError`.
+        """
+        unit = seam.Remove(job_id=job_id, uris=uris, access=self._limits.access)
+
+        async def nothing(_report: seam.Report) -> None: ...
+
+        try:
+            outcome = await self._engine.run(unit, nothing, timeout=None)
+        except seam.WorkerDiedError:
+            outcome = seam.Failed(error=_worker_died(1), transient=True)
+        if isinstance(outcome, seam.Failed):
+            raise RemoveError(outcome.error)
+        assert isinstance(outcome, seam.Removed)
+        return outcome.count
+
+    # --- Choosing --------------------------------------------------------------------------
+
+    async def _dispatch_forever(self) -> None:
+        while True:
+            self._wake.clear()
+            try:
+                await self._dispatch()
+            except Exception:
+                # Nothing may end this loop: the queue would stand still in silence.
+                log.exception("dispatch_failed")
+                await asyncio.sleep(1.0)
+                self._wake.set()
+            await self._wake.wait()
+
+    async def _dispatch(self) -> None:
+        while len(self._work) < self._engine.slots:
+            job = self._choose()
+            if self._pending and (job is None or self._rank(job) > self._rank_of_pending()):
+                await self._admit()
+            elif job is not None:
+                self._begin(job, job.waiting.popleft())
+            else:
+                return
+
+    def _choose(self) -> ActiveJob | None:
+        ready = [job for job in self._jobs.values() if job.waiting and not job.ending]
+        return min(ready, key=self._rank) if ready else None
+
+    def _rank(self, job: ActiveJob) -> tuple[int, int, int, float]:
+        """Lower goes first: priority, then who has the fewest units under way, then age."""
+        share = Counter(
+            other.record.principal for other in self._jobs.values() for _ in other.running
+        )
+        return (
+            -(job.record.spec.priority or 0),
+            share[job.record.principal],
+            len(job.running),
+            job.record.create_time.timestamp(),
+        )
+
+    def _rank_of_pending(self) -> tuple[int, int, int, float]:
+        priority, created, _ = self._pending[0]
+        return (priority, 0, 0, created)
+
+    async def _admit(self) -> None:
+        _, _, job_id = heapq.heappop(self._pending)
+        try:
+            record = await self._store.change_job(job_id, JobState.RUNNING)
+        except (NoSuchJobError, TransitionError):
+            # Cancelled or deleted while it waited.
+            return
+        await self._activate(record)
+
+    async def _activate(self, record: JobRecord) -> None:
+        planned: list[Segment] = []
+        while True:
+            after = planned[-1].index if planned else -1
+            page, total = await self._store.segments(
+                record.job_id, states=[SegmentState.PLANNED], after=after
+            )
+            planned += page
+            if not page or len(planned) >= total:
+                break
+        job = self._jobs[record.job_id] = ActiveJob.of(record, planned)
+        if record.spec.timeout is not None and record.start_time is not None:
+            # Counted from the beginning, so that a restart gives no more time.
+            spent = time.time() - record.start_time.timestamp()
+            left = max(0.0, float(record.spec.timeout) - spent)
+            job.deadline = asyncio.get_running_loop().call_later(
+                left, self._fail, job, _too_late("job", record.spec.timeout)
+            )
+        log.info("job_running", job_id=record.job_id, attempt=record.attempt)
+        await self._tick(job, force=True)
+        self._end_if_done(job)
+
+    def _begin(self, job: ActiveJob, key: int) -> None:
+        work = self._analyse(job) if key == ANALYSIS else self._render(job, key)
+        task = asyncio.create_task(work)
+        job.running[key] = task
+        self._work.add(task)
+
+        def done(task: asyncio.Task[None]) -> None:
+            self._work.discard(task)
+            job.running.pop(key, None)
+            if not task.cancelled() and (error := task.exception()) is not None:
+                log.error("unit_failed", job_id=job.record.job_id, exc_info=error)
+                self._fail(job, _internal(error))
+            self._end_if_done(job)
+            self._wake.set()
+
+        task.add_done_callback(done)
+
+    def _threads(self) -> int:
+        """The codec threads of one unit, so that all that run fit the cores."""
+        wanted = len(self._work) + sum(len(job.waiting) for job in self._jobs.values())
+        return max(1, self._limits.cores // max(1, min(self._engine.slots, wanted)))
+
+    # --- Units -----------------------------------------------------------------------------
+
+    async def _analyse(self, job: ActiveJob) -> None:
+        unit = seam.Analyse(
+            job_id=job.record.job_id,
+            spec=job.record.spec,
+            access=self._limits.access,
+            threads=self._threads(),
+            most_segments=self._limits.most_segments,
+            most_pixels=self._limits.most_pixels,
+        )
+
+        async def on_report(report: seam.Report) -> None:
+            match report:
+                case seam.Opened(source=source):
+                    await self._store.source_opened(job.record.job_id, source)
+                    job.meter.source(source.duration)
+                case seam.Planned(segments=segments):
+                    await self._planned(job, segments)
+                case seam.Progress(fraction=fraction, frames=frames):
+                    job.meter.analysed(self._clock(), fraction, frames)
+                    await self._tick(job)
+
+        outcome = await self._run(job, ANALYSIS, unit, on_report, None)
+        match outcome:
+            case seam.PlanDone(source=source, notices=notices):
+                job.record = await self._store.plan_complete(job.record.job_id, source, notices)
+                job.meter.source(source.duration)
+                job.meter.plan_complete = True
+                await self._tick(job, force=True)
+            case seam.Failed(error=error):
+                self._fail(job, error)
+
+    async def _planned(self, job: ActiveJob, segments: Sequence[Segment]) -> None:
+        known = job.record.segment_count
+        job.record = await self._store.plan(job.record.job_id, segments)
+        for segment in segments:
+            if segment.index >= known and segment.error is None and job.record.spec.output:
+                job.add(segment)
+        if job.record.failed_count and job.record.spec.fail_fast:
+            self._fail(job, None)
+        self._wake.set()
+
+    async def _render(self, job: ActiveJob, index: int) -> None:
+        job_id = job.record.job_id
+        segment, intent = await self._store.segment(job_id, index)
+        job.record, segment = await self._store.change_segment(segment, SegmentState.RUNNING)
+        seconds = length(segment)
+        job.meter.begun(index, seconds)
+        unit = seam.Render(
+            job_id=job_id,
+            spec=job.record.spec,
+            segment=segment,
+            access=self._limits.access,
+            threads=self._threads(),
+            scratch=self._limits.scratch / f"{job_id}-{index}-{segment.attempt}",
+            intent=intent,
+        )
+
+        async def on_report(report: seam.Report) -> None:
+            match report:
+                case seam.Progress(fraction=fraction, frames=frames):
+                    job.meter.made(self._clock(), index, fraction, frames)
+                    await self._tick(job)
+                case seam.Publishing(checksum=checksum):
+                    await self._store.intend(job_id, index, checksum)
+
+        limit = job.record.spec.segment_timeout
+        outcome: seam.Outcome | None = None
+        try:
+            outcome = await self._run(job, index, unit, on_report, limit)
+        finally:
+            # Also when the unit was stopped: it will be made again, or skipped.
+            state, told = _ended(segment, outcome)
+            job.record, segment = await self._store.change_segment(told, state)
+            frames = segment.frame_count
+            counts = state is not SegmentState.PLANNED
+            job.meter.ended(self._clock(), index, seconds, frames, counts=counts)
+        await self._tick(job, force=True)
+        if state is SegmentState.FAILED:
+            log.info("segment_failed", job_id=job_id, segment=index, error=told.error)
+            if job.record.spec.fail_fast:
+                self._fail(job, None, culprit=index)
+
+    async def _run(
+        self,
+        job: ActiveJob,
+        key: int,
+        unit: seam.Unit,
+        on_report: seam.OnReport,
+        timeout: Fraction | float | None,
+    ) -> seam.Outcome | None:
+        """Do a unit. None when it failed and will be tried again."""
+        started = self._clock()
+        tries = job.tries[key] = job.tries.get(key, 0) + 1
+        limit = float(timeout) if timeout is not None else None
+        try:
+            outcome = await self._protected(unit, on_report, limit)
+        except seam.WorkerDiedError as error:
+            log.warning(
+                "worker_died", job_id=unit.job_id, unit=unit.label, tries=tries, error=str(error)
+            )
+            outcome = seam.Failed(error=_worker_died(tries), transient=True)
+        except TimeoutError:
+            outcome = seam.Failed(error=_too_late("segment", timeout), transient=False)
+        log.info(
+            "unit_done",
+            job_id=unit.job_id,
+            unit=unit.label,
+            seconds=round(self._clock() - started, 3),
+            failed=isinstance(outcome, seam.Failed),
+        )
+        again = isinstance(outcome, seam.Failed) and outcome.transient
+        if again and tries < self._limits.tries and not job.ending:
+            job.delayed += 1
+            delay = min(_MOST_DELAY, 0.5 * 2.0**tries)
+            asyncio.get_running_loop().call_later(delay, self._again, job, key)
+            return None
+        return outcome
+
+    async def _protected(
+        self, unit: seam.Unit, on_report: seam.OnReport, timeout: float | None
+    ) -> seam.Outcome:
+        """Do a unit; when it is stopped while it publishes, the end of that is awaited, so that
+        no object lies there that no segment lists."""
+        publishing = False
+
+        async def watch(report: seam.Report) -> None:
+            nonlocal publishing
+            await on_report(report)
+            publishing = publishing or isinstance(report, seam.Publishing)
+
+        inner = asyncio.create_task(self._engine.run(unit, watch, timeout=timeout))
+        try:
+            return await asyncio.shield(inner)
+        except asyncio.CancelledError:
+            if publishing:
+                await asyncio.wait([inner], timeout=_PUBLISHING)
+                if inner.done() and not inner.cancelled() and inner.exception() is None:
+                    return inner.result()
+            inner.cancel()
+            with contextlib.suppress(Exception, asyncio.CancelledError):
+                await inner
+            raise
+
+    def _again(self, job: ActiveJob, key: int) -> None:
+        job.delayed -= 1
+        if not job.ending:
+            job.waiting.append(key)
+        self._wake.set()
+
+    # --- Ending ----------------------------------------------------------------------------
+
+    def _end_if_done(self, job: ActiveJob) -> None:
+        if job.record.plan_complete and job.idle and not job.ending and not self._draining:
+            job.ending = True
+            self._ending(self._succeed(job))
+
+    def _fail(self, job: ActiveJob, error: Error | None, culprit: int | None = None) -> None:
+        """End a job early; without an error, because of its segments that failed."""
+        if not job.ending and not self._draining:
+            job.ending = True
+            self._ending(self._fail_now(job, error, culprit))
+
+    def _ending(self, work: Coroutine[None, None, None]) -> None:
+        task = asyncio.create_task(work)
+        self._endings.add(task)
+
+        def done(task: asyncio.Task[None]) -> None:
+            self._endings.discard(task)
+            if not task.cancelled() and (error := task.exception()) is not None:
+                log.error("job_not_ended", exc_info=error)
+
+        task.add_done_callback(done)
+
+    async def _succeed(self, job: ActiveJob) -> None:
+        if job.record.failed_count:
+            await self._close(job, JobState.FAILED, await self._segments_failed(job))
+        else:
+            await self._close(job, JobState.SUCCEEDED, None)
+
+    async def _fail_now(self, job: ActiveJob, error: Error | None, culprit: int | None) -> None:
+        await self._stop_units(job)
+        if error is None:
+            await self._skip(job, culprit)
+            error = await self._segments_failed(job)
+        await self._close(job, JobState.FAILED, error)
+
+    async def _stop_units(self, job: ActiveJob) -> None:
+        job.waiting.clear()
+        tasks = list(job.running.values())
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+
+    async def _skip(self, job: ActiveJob, culprit: int | None) -> None:
+        error = Error(
+            reason="SKIPPED_AFTER_FAILURE",
+            message="The segment was not made, since another failed and fail_fast was asked for.",
+            metadata={} if culprit is None else {"segment_index": str(culprit)},
+        )
+        while True:
+            page, _ = await self._store.segments(job.record.job_id, states=[SegmentState.PLANNED])
+            if not page:
+                return
+            for segment in page:
+                job.record, _ = await self._store.change_segment(
+                    dataclasses.replace(segment, error=error), SegmentState.FAILED
+                )
+
+    async def _segments_failed(self, job: ActiveJob) -> Error:
+        failed, count = await self._store.segments(
+            job.record.job_id, states=[SegmentState.FAILED], size=100
+        )
+        total = job.record.segment_count
+        first = failed[0].error.message if failed and failed[0].error else ""
+        return Error(
+            reason="SEGMENTS_FAILED",
+            message=f"{count} of {total} segments failed. The first says: {first}",
+            metadata={
+                "failed": str(count),
+                "total": str(total),
+                "indexes": ",".join(str(segment.index) for segment in failed),
+            },
+        )
+
+    async def _close(self, job: ActiveJob, state: JobState, error: Error | None) -> JobRecord:
+        if job.deadline is not None:
+            job.deadline.cancel()
+        del self._jobs[job.record.job_id]
+        self._events.progress(job.record.principal, job.record.job_id, None)
+        record = await self._store.change_job(
+            job.record.job_id, state, error=error, expire=_kept(job.record)
+        )
+        log.info(
+            "job_ended",
+            job_id=record.job_id,
+            state=state.value,
+            reason=error.reason if error is not None else None,
+        )
+        self._wake.set()
+        return record
+
+    async def _put_back(self, job_id: str) -> None:
+        running, _ = await self._store.segments(job_id, states=[SegmentState.RUNNING])
+        for segment in running:
+            await self._store.change_segment(segment, SegmentState.PLANNED)
+
+    async def _tick(self, job: ActiveJob, *, force: bool = False) -> None:
+        now = self._clock()
+        if job.ending or (not force and now - job.told < _TICK):
+            return
+        job.told = now
+        progress = job.meter.progress(job.record)
+        # Kept before it is told, so that no restart can go behind what was told.
+        await self._store.raise_percent(job.record.job_id, progress.percent)
+        self._events.progress(job.record.principal, job.record.job_id, progress)
+
+
+class RemoveError(Exception):
+    """What a job published could not all be deleted."""
+
+    def __init__(self, error: Error) -> None:
+        super().__init__(error.message)
+        self.error = error
+
+
+def _ended(segment: Segment, outcome: seam.Outcome | None) -> tuple[SegmentState, Segment]:
+    match outcome:
+        case seam.Published(segment=made):
+            return SegmentState.PUBLISHED, dataclasses.replace(
+                made,
+                job_id=segment.job_id,
+                index=segment.index,
+                attempt=segment.attempt,
+                create_time=segment.create_time,
+                start_time=segment.start_time,
+            )
+        case seam.Failed(error=error):
+            return SegmentState.FAILED, dataclasses.replace(segment, error=error)
+        case _:
+            return SegmentState.PLANNED, segment
+
+
+def _kept(record: JobRecord) -> timedelta:
+    assert record.spec.time_to_live is not None
+    return timedelta(seconds=float(record.spec.time_to_live))
+
+
+def _worker_died(tries: int) -> Error:
+    return Error(
+        reason="WORKER_DIED",
+        message="The worker processes that tried this ended unexpectedly. The source may be "
+        "damaged in a way that crashes a codec, or memory may be short.",
+        metadata={"tries": str(tries)},
+    )
+
+
+def _too_late(what: str, limit: Fraction | float | None) -> Error:
+    seconds = float(limit or 0)
+    return Error(
+        reason="DEADLINE_EXCEEDED",
+        message=f"The {what} took longer than its timeout of {seconds:g} s.",
+        metadata={"timeout": f"{seconds:g}s"},
+    )
+
+
+def _internal(error: BaseException) -> Error:
+    return Error(
+        reason="INTERNAL",
+        message="The server met a fault of its own; its log has the details.",
+        metadata={"detail": type(error).__name__},
+    )

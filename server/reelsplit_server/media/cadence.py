@@ -1,0 +1,126 @@
+"""When each output frame is shown: the source's own times, or a new constant rate."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator
+from dataclasses import dataclass
+from fractions import Fraction
+from typing import Protocol
+
+from av.video.frame import VideoFrame
+from av.video.stream import VideoStream
+
+from reelsplit_server.media.span import Span
+
+_FINEST = 1_000_000_000
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Timed:
+    """A frame with its place in the output, in ticks of the cadence's `time_base`."""
+
+    frame: VideoFrame
+    slot: int
+    """Its number on the grid of `rate`: what the encoder is told, and strictly increasing."""
+    time: int
+    duration: int
+
+
+class Cadence(Protocol):
+    time_base: Fraction
+    """Seconds in a tick of the output's video stream."""
+    rate: Fraction
+    """Nominal frames a second."""
+
+    def push(self, frame: VideoFrame) -> Iterator[Timed]:
+        """Take the next frame; give those whose duration is now known."""
+
+    def finish(self, end: Fraction) -> Iterator[Timed]:
+        """Give the rest; `end` is when the last frame ends, in seconds after the first."""
+
+
+def nominal_rate(stream: VideoStream) -> Fraction:
+    """Frames a second that fit the stream best: never None, never absurd."""
+    for rate in (stream.guessed_rate, stream.average_rate, stream.base_rate):
+        if rate and 0 < rate <= 1000:
+            return Fraction(rate)
+    return Fraction(25)
+
+
+class OwnTimes:
+    """Every frame at its own time after the first.
+
+    Times that lie within a tick of the nominal rate's grid are put on it: Matroska counts in
+    milliseconds, and 42, 41, 42 should leave as 24 frames a second.
+    """
+
+    def __init__(self, span: Span, rate: Fraction) -> None:
+        self.rate = rate
+        self._tick = span.time_base
+        both = math.lcm(span.time_base.denominator, rate.numerator)
+        self._snaps = both <= _FINEST and rate * span.time_base * 3 < 1
+        self.time_base = Fraction(1, both if self._snaps else span.time_base.denominator)
+        self._first: int | None = None
+        self._held: tuple[VideoFrame, int] | None = None
+        self._slot = -1
+
+    def push(self, frame: VideoFrame) -> Iterator[Timed]:
+        pts = frame.pts
+        assert pts is not None
+        if self._first is None:
+            self._first = pts
+        time = self.ticks((pts - self._first) * self._tick)
+        if self._held is not None:
+            yield self._timed(time)
+        self._held = (frame, time)
+
+    def finish(self, end: Fraction) -> Iterator[Timed]:
+        if self._held is not None:
+            yield self._timed(max(self._held[1] + 1, self.ticks(end)))
+            self._held = None
+
+    def _timed(self, following: int) -> Timed:
+        assert self._held is not None
+        frame, time = self._held
+        self._slot = max(self._slot + 1, round(time * self.time_base * self.rate))
+        return Timed(frame=frame, slot=self._slot, time=time, duration=following - time)
+
+    def ticks(self, time: Fraction) -> int:
+        """Seconds after the first frame, in ticks of `time_base`, put on the grid where near."""
+        if self._snaps:
+            on_grid = round(time * self.rate) / self.rate
+            if abs(on_grid - time) <= self._tick:
+                time = on_grid
+        return round(time / self.time_base)
+
+
+class NewRate:
+    """A constant rate: each output frame shows what the source shows at that moment."""
+
+    def __init__(self, span: Span, rate: Fraction) -> None:
+        self.rate = rate
+        self.time_base = 1 / rate
+        self._tick = span.time_base
+        self._first: int | None = None
+        self._held: VideoFrame | None = None
+        self._slot = 0
+
+    def push(self, frame: VideoFrame) -> Iterator[Timed]:
+        pts = frame.pts
+        assert pts is not None
+        if self._first is None:
+            self._first = pts
+        yield from self._until((pts - self._first) * self._tick)
+        self._held = frame
+
+    def finish(self, end: Fraction) -> Iterator[Timed]:
+        yield from self._until(max(end, Fraction(1, 1000)))
+        self._held = None
+
+    def _until(self, time: Fraction) -> Iterator[Timed]:
+        # Half a tick is forgiven, as everywhere: 41 ms is 1/24 s.
+        stop = time * self.rate - self._tick * self.rate / 2
+        while self._held is not None and self._slot < stop:
+            yield Timed(frame=self._held, slot=self._slot, time=self._slot, duration=1)
+            self._slot += 1

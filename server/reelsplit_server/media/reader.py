@@ -1,0 +1,254 @@
+"""Reading one stretch of a source: from a clean entry before it to the last frame inside."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from fractions import Fraction
+from itertools import chain
+from typing import BinaryIO
+
+import av.error
+from av.codec.context import ThreadType
+from av.container import InputContainer
+from av.packet import Packet
+from av.stream import Discard, Stream
+from av.video.frame import VideoFrame
+from av.video.stream import VideoStream
+
+from reelsplit_server.media.container import open_source, video_stream
+from reelsplit_server.media.decoding import Damage
+from reelsplit_server.media.decoding import frame_rate as rate_of
+from reelsplit_server.media.span import Span
+
+#: How much earlier, in seconds, each further try to enter the source aims.
+_STEPS_BACK = (0, 2, 10, 60)
+#: How often an entry whose first frames do not decode is given up for an earlier one.
+_MAX_DIRTY_ENTRIES = 4
+#: Packets held for a decision, at most: more than any real group of pictures.
+_MAX_HELD = 4096
+_MAX_DEMUX_ERRORS = 8
+#: Seconds beyond the end at which the other streams' late packets are no longer waited for.
+_SKEW = 5
+
+
+class Reader:
+    """Frames of the span, and the other streams' packets around it, in the order of the file.
+
+    Seeks are never trusted: after one, the first decoded frame must lie at or before the span's
+    start, else the reader steps further back, at last to the beginning.
+    """
+
+    def __init__(
+        self,
+        file: BinaryIO,
+        span: Span,
+        *,
+        threads: int,
+        preroll: Fraction,
+        wants: Callable[[Stream], bool],
+    ) -> None:
+        """`preroll` is how many seconds of the other streams' packets are read ahead of the
+        span; streams that `wants` refuses are not read at all."""
+        self.span = span
+        self.damage = Damage()
+        self.beyond: int | None = None
+        """Ticks: when the first frame after the span is shown, once that is known."""
+        self.video_done = False
+        self._file, self._threads, self._preroll, self._wants = file, threads, preroll, wants
+        self._open()
+
+    def close(self) -> None:
+        self.container.close()
+
+    def events(self) -> Iterator[VideoFrame | Packet[Stream]]:
+        """The span's frames, strictly increasing in pts; every packet of another stream."""
+        others, frames, packets = self._enter()
+        yield from others
+        yield from self._kept(frames)
+        for packet in packets:
+            if packet.stream_index != self.video.index:
+                yield packet
+            elif not self.video_done:
+                yield from self._kept(self._decode(packet))
+            elif self._far_beyond(packet):
+                return
+        if not self.video_done:
+            yield from self._kept(self._decode(None))
+            self.video_done = True
+
+    def _open(self) -> None:
+        self.container: InputContainer = open_source(self._file)
+        self.video: VideoStream = video_stream(self.container)
+        for stream in self.container.streams:
+            if stream.index != self.video.index and not self._wants(stream):
+                stream.discard = Discard.all
+        context = self.video.codec_context
+        context.thread_type = ThreadType.AUTO
+        context.thread_count = self._threads
+        self._step = max(1, round(1 / rate_of(self.video) / self.span.time_base))
+        self._last: int | None = None
+        self._moved = 0
+
+    def _enter(self) -> tuple[list[Packet[Stream]], list[VideoFrame], Iterator[Packet[Stream]]]:
+        ticks_a_second = 1 / self.span.time_base
+        limit = self.span.low
+        early = round(self._preroll * ticks_a_second)
+        for _ in range(_MAX_DIRTY_ENTRIES):
+            for step in _STEPS_BACK:
+                target = limit - early - round(step * ticks_a_second)
+                if target <= self.span.origin:
+                    break
+                if not self._seek(target):
+                    break
+                entered = self._try(limit)
+                if isinstance(entered, tuple):
+                    return entered
+                if entered is not None:
+                    limit = entered - 1
+                    break
+            else:
+                break
+            if limit - early <= self.span.origin:
+                break
+        self.container.close()
+        self._open()
+        entered = self._try(limit)
+        if isinstance(entered, tuple):
+            return entered
+        self.container.close()
+        self._open()
+        entered = self._try(None)
+        assert isinstance(entered, tuple)
+        return entered
+
+    def _seek(self, target: int) -> bool:
+        try:
+            self.container.seek(target, stream=self.video)
+        except av.error.FFmpegError:
+            return False
+        self._last, self._moved = None, 0
+        return True
+
+    def _try(
+        self, limit: int | None
+    ) -> tuple[list[Packet[Stream]], list[VideoFrame], Iterator[Packet[Stream]]] | int | None:
+        """Read on to the last key frame at or before `limit` and decode from there.
+
+        Answers what was read; or the pts of a key frame that turned out not to be a clean entry;
+        or None where no key frame comes in time. Without a limit everything is decoded.
+        """
+        self.damage = Damage()
+        others: list[Packet[Stream]] = []
+        held: list[Packet[Stream]] = []
+        entry: int | None = None
+        packets = self._packets()
+        for packet in packets:
+            if packet.stream_index != self.video.index:
+                others.append(packet)
+                continue
+            if limit is not None:
+                time = packet.pts if packet.pts is not None else packet.dts
+                if packet.is_keyframe and time is not None and time <= limit:
+                    held, entry = [], time
+                elif entry is None:
+                    if time is not None and time > limit:
+                        return None
+                    continue
+            held.append(packet)
+            if limit is None or len(held) > _MAX_HELD or self._reaches_start(packet):
+                break
+        if limit is not None and entry is None:
+            return None
+        ready: list[VideoFrame] = []
+        first: int | None = None
+        left = len(held)
+        for packet in chain(held, packets):
+            left -= 1
+            if packet.stream_index != self.video.index:
+                others.append(packet)
+                continue
+            frames = self._decode(packet)
+            if frames and first is None:
+                first = frames[0].pts
+            ready += [frame for frame in frames if (frame.pts or 0) >= self.span.low]
+            if left <= 0 and first is not None:
+                break
+        if first is None:
+            ready = self._decode(None)
+            first = ready[0].pts if ready else None
+            self.video_done = not ready
+        if limit is not None and entry is not None and (first is None or first > self.span.low):
+            self.video_done = False
+            return entry
+        return others, ready, packets
+
+    def _reaches_start(self, packet: Packet[Stream]) -> bool:
+        low = self.span.low
+        return (packet.pts is not None and packet.pts >= low) or (
+            packet.dts is not None and packet.dts >= low
+        )
+
+    def _far_beyond(self, packet: Packet[Stream]) -> bool:
+        time = packet.dts if packet.dts is not None else packet.pts
+        high = self.span.high
+        if time is None or high is None:
+            return False
+        return (time - high) * self.span.time_base > _SKEW
+
+    def _packets(self) -> Iterator[Packet[Stream]]:
+        failures = 0
+        while failures < _MAX_DEMUX_ERRORS:
+            try:
+                for packet in self.container.demux():
+                    failures = 0
+                    # An empty packet would drain the decoder.
+                    if packet.size and packet.stream.discard != Discard.all:
+                        yield packet
+                return
+            except av.error.FFmpegError as error:
+                failures += 1
+                self.damage.note(f"the container breaks off or is corrupt ({error.strerror})")
+
+    def _decode(self, packet: Packet[Stream] | None) -> list[VideoFrame]:
+        try:
+            frames = self.video.codec_context.decode(packet)
+        except av.error.FFmpegError as error:
+            if packet is None or packet.pts is None or packet.pts >= self.span.low:
+                self.damage.note(f"a packet cannot be decoded ({error.strerror})")
+            return []
+        for frame in frames:
+            self._time(frame)
+        return frames
+
+    def _time(self, frame: VideoFrame) -> None:
+        """Give the frame a pts, larger than the last, as `decoding.presented` does."""
+        pts = frame.pts if frame.pts is not None else frame.dts
+        last = self._last
+        if pts is None:
+            pts = self.span.origin if last is None else last + self._step
+        else:
+            pts += self._moved
+        if last is not None and pts <= last:
+            self.damage.note(f"presentation times do not increase at {pts}")
+            if (last - pts) * self.span.time_base >= 1:
+                self._moved += last + self._step - pts
+                pts = last + self._step
+            else:
+                pts = last + 1
+        self._last = pts
+        frame.pts = pts
+        frame.time_base = self.span.time_base
+
+    def _kept(self, frames: list[VideoFrame]) -> Iterator[VideoFrame]:
+        for frame in frames:
+            if self.video_done and self.beyond is not None:
+                return
+            pts = frame.pts
+            assert pts is not None
+            if pts < self.span.low:
+                continue
+            if self.span.ends_before(pts):
+                self.beyond = pts
+                self.video_done = True
+                return
+            yield frame

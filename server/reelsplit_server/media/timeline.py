@@ -1,0 +1,187 @@
+"""When each presented frame of a source is shown: the one clock that all parts share."""
+
+from __future__ import annotations
+
+import os
+from array import array
+from collections.abc import Callable
+from dataclasses import dataclass
+from fractions import Fraction
+from typing import BinaryIO
+
+import numpy as np
+from av.container import InputContainer
+from av.packet import Packet
+from av.video.stream import VideoStream
+from numpy.typing import NDArray
+
+from reelsplit_server.media.container import open_source, video_stream
+from reelsplit_server.media.declared import missing_bytes
+from reelsplit_server.media.decoding import (
+    Damage,
+    frame_rate,
+    prepare,
+    presented,
+    time_base,
+)
+from reelsplit_server.media.packet_view import PacketView, trusted
+from reelsplit_server.media.probe import codec_name, no_frame
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class Timeline:
+    """The presentation times of all presented frames, frame 0 being t = 0."""
+
+    time_base: Fraction
+    """Seconds in a tick."""
+    pts: NDArray[np.int64]
+    """Shape (frames,): ticks, strictly increasing, read-only, as in the source's packets."""
+    last_duration: int
+    """Ticks that the last frame is shown for."""
+    truncated: bool = False
+    """The file ends before its own header says, or in the middle of a packet."""
+    damaged: bool = False
+    """Something could not be read or decoded; what could is in the timeline."""
+    detail: str | None = None
+    """What is truncated or damaged, in words."""
+
+    @property
+    def frame_count(self) -> int:
+        return len(self.pts)
+
+    @property
+    def end(self) -> Fraction:
+        """Seconds from the start of frame 0 to the end of the last frame."""
+        return self.offset(self.frame_count - 1) + self.last_duration * self.time_base
+
+    def offset(self, frame: int) -> Fraction:
+        """Seconds from frame 0 to the start of `frame`; `frame_count` itself gives `end`."""
+        if frame == self.frame_count:
+            return self.end
+        if not 0 <= frame < self.frame_count:
+            raise IndexError(f"frame {frame} of {self.frame_count}")
+        return int(self.pts[frame] - self.pts[0]) * self.time_base
+
+    def first_at(self, offset: Fraction) -> int:
+        """The first frame that starts at `offset` seconds or later, forgiving half a tick.
+
+        `frame_count` where there is none.
+        """
+        # pts >= x for whole pts is pts >= ceil(x): exact, without a fraction for each frame.
+        least = -((-offset / self.time_base + Fraction(1, 2)) // 1)
+        return int(np.searchsorted(self.pts, int(self.pts[0]) + least, side="left"))
+
+    def span(self, start: Fraction, end: Fraction) -> range:
+        """The frames that start in [start, end), seconds."""
+        first = self.first_at(start)
+        return range(first, max(first, self.first_at(end)))
+
+
+def read_timeline(
+    file: BinaryIO,
+    on_progress: Callable[[Fraction], None] | None = None,
+    *,
+    threads: int = 0,
+) -> Timeline:
+    """Find the time of every presented frame, in one pass over the video's packets.
+
+    Where packets cannot be trusted to tell what comes out of the decoder, everything is decoded
+    instead, with `threads` threads (0: one a core). `on_progress` gets the share done, from 0
+    to 1, never falling. Damage does not raise as long as one frame can be decoded.
+
+    Raises `MediaError` with ``SOURCE_UNREADABLE``, ``SOURCE_FORMAT_REFUSED`` or
+    ``SOURCE_NO_VIDEO``.
+    """
+    progress = _Progress(file, on_progress)
+    missing = missing_bytes(file)
+    found = None
+    if not missing:
+        with open_source(file) as container:
+            stream = video_stream(container)
+            if trusted(container, stream):
+                prepare(container, stream, 1)
+                seen = PacketView(stream).read(container, progress.at_packet)
+                if seen is not None:
+                    pts, duration = seen
+                    base = time_base(stream)
+                    found = Timeline(
+                        time_base=base,
+                        pts=_frozen(pts),
+                        last_duration=duration or _step(pts, stream, base),
+                    )
+    if found is None:
+        with open_source(file) as container:
+            stream = video_stream(container)
+            if codec_name(stream) is None:
+                raise no_frame(stream, Damage())
+            prepare(container, stream, threads)
+            found = _by_decoding(container, stream, progress, missing)
+    progress.finish()
+    return found
+
+
+def _by_decoding(
+    container: InputContainer, stream: VideoStream, progress: _Progress, missing: int
+) -> Timeline:
+    damage = Damage()
+    times = array("q")
+    last_duration = 0
+
+    def on_packet(packet: Packet[VideoStream]) -> None:
+        if packet.is_corrupt:
+            damage.note(f"the packet at {packet.pts} is incomplete")
+        progress.at_packet(packet)
+
+    for frame in presented(container, stream, damage, on_packet):
+        assert frame.pts is not None
+        times.append(frame.pts)
+        last_duration = frame.duration or 0
+    if not times:
+        raise no_frame(stream, damage)
+    base = time_base(stream)
+    pts = np.array(times, dtype=np.int64)
+    detail = damage.detail
+    if missing:
+        detail = f"the file lacks its last {missing} bytes" + (f"; {detail}" if detail else "")
+    return Timeline(
+        time_base=base,
+        pts=_frozen(pts),
+        last_duration=last_duration or _step(pts, stream, base),
+        truncated=bool(missing) or damage.torn,
+        damaged=bool(damage.count),
+        detail=detail,
+    )
+
+
+def _step(pts: NDArray[np.int64], stream: VideoStream, base: Fraction) -> int:
+    """A duration for a last frame that has none: the gap before it, else the nominal one."""
+    if len(pts) > 1:
+        return int(pts[-1] - pts[-2])
+    return max(1, round(1 / frame_rate(stream) / base))
+
+
+def _frozen(pts: NDArray[np.int64]) -> NDArray[np.int64]:
+    pts.flags.writeable = False
+    return pts
+
+
+class _Progress:
+    """Tells how much of the file is behind, by the place of the packets in it."""
+
+    def __init__(self, file: BinaryIO, report: Callable[[Fraction], None] | None) -> None:
+        self._report = report
+        self._size = max(1, file.seek(0, os.SEEK_END))
+        self._done = Fraction(0)
+
+    def at_packet(self, packet: Packet[VideoStream]) -> None:
+        if self._report is None or packet.pos is None or packet.pos < 0:
+            return
+        # In hundredths: callers need no more, and a call costs.
+        done = Fraction(min(99, packet.pos * 100 // self._size), 100)
+        if done > self._done:
+            self._done = done
+            self._report(done)
+
+    def finish(self) -> None:
+        if self._report is not None:
+            self._report(Fraction(1))

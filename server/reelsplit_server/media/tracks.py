@@ -1,0 +1,149 @@
+"""Everything beside the video: which streams of the source go where."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from fractions import Fraction
+
+from av.audio.stream import AudioStream
+from av.container import InputContainer
+from av.packet import Packet
+from av.stream import AttachmentStream, Stream
+from av.subtitles.stream import SubtitleStream
+
+from reelsplit_server.media.audio import AudioWriter, CopiedAudio, EncodedAudio, plan_audio
+from reelsplit_server.media.container import video_stream
+from reelsplit_server.media.decoding import Damage
+from reelsplit_server.media.formats import AudioCodec, Container
+from reelsplit_server.media.output import Output, writing
+from reelsplit_server.media.plan import Action, RenderPlan, StreamKind, StreamOutcome
+from reelsplit_server.media.subtitles import SubtitleWriter, plan_subtitle
+
+#: Seconds by which a packet may reach over an end.
+_OVERLAP = Fraction(1, 5)
+
+
+def plan_others(container: InputContainer, plan: RenderPlan) -> list[StreamOutcome]:
+    """What is to become of every stream but the video that is cut, in the source's order."""
+    chosen = video_stream(container).index
+    return [
+        _plan_one(stream, plan, has_chapters=bool(container.chapters()))
+        for stream in container.streams
+        if stream.index != chosen
+    ]
+
+
+def _plan_one(stream: Stream, plan: RenderPlan, *, has_chapters: bool) -> StreamOutcome:
+    if isinstance(stream, AudioStream):
+        return plan_audio(stream, plan.container, plan.audio)
+    if isinstance(stream, SubtitleStream):
+        return plan_subtitle(stream, plan.container)
+    name = stream.name or "unknown"
+    if isinstance(stream, AttachmentStream):
+        keeps = plan.container is Container.MKV
+        return StreamOutcome(
+            kind=StreamKind.ATTACHMENT,
+            source_index=stream.index,
+            source_codec=stream.mimetype or "unknown",
+            codec=stream.mimetype or "unknown" if keeps else None,
+            action=Action.COPIED if keeps else Action.DROPPED,
+            reason=None if keeps else f"a .{plan.container.value} file cannot hold attachments",
+        )
+    kind, reason = StreamKind.DATA, "data streams are not carried"
+    if stream.type == "video":
+        kind, reason = StreamKind.VIDEO, "only one video stream is cut; the others are left out"
+        context = stream.codec_context
+        name = context.codec.canonical_name if context is not None else name
+    elif name == "bin_data" and has_chapters:
+        reason = "the chapter track; the chapters themselves are carried where the container can"
+    return StreamOutcome(
+        kind=kind,
+        source_index=stream.index,
+        source_codec=name,
+        codec=None,
+        action=Action.DROPPED,
+        language=stream.language,
+        reason=reason,
+    )
+
+
+class Tracks:
+    """The output's streams beside the video, each taking its source's packets."""
+
+    def __init__(
+        self,
+        output: Output,
+        container: InputContainer,
+        plan: RenderPlan,
+        outcomes: Sequence[StreamOutcome],
+        *,
+        start: Fraction,
+        end: Fraction | None,
+        damage: Damage,
+    ) -> None:
+        """`start` is what becomes time 0, `end` where sound and cues end: seconds on the
+        source's own clock."""
+        self._audio: dict[int, AudioWriter] = {}
+        self._subtitles: dict[int, SubtitleWriter] = {}
+        for outcome in outcomes:
+            if outcome.action is Action.DROPPED:
+                continue
+            stream = container.streams[outcome.source_index]
+            if isinstance(stream, AudioStream):
+                if outcome.action is Action.COPIED:
+                    self._audio[stream.index] = CopiedAudio(output, stream, start, end)
+                else:
+                    self._audio[stream.index] = EncodedAudio(
+                        output,
+                        stream,
+                        AudioCodec(outcome.codec or ""),
+                        plan.audio,
+                        start,
+                        end,
+                        damage,
+                    )
+            elif isinstance(stream, SubtitleStream):
+                self._subtitles[stream.index] = SubtitleWriter(
+                    output, stream, outcome.codec or "", start, end, damage
+                )
+            elif isinstance(stream, AttachmentStream):
+                with writing():
+                    output.file.add_stream_from_template(stream)
+        self._held: list[Packet[Stream]] | None = None
+        self._held_from = Fraction(0)
+        output.describe(container, start, end)
+
+    @property
+    def done(self) -> bool:
+        """No audio stream wants more; subtitles follow the audio in the file."""
+        return all(writer.done for writer in self._audio.values())
+
+    def hold_end(self, until: Fraction) -> None:
+        """The end is not known yet, but is not before `until`: keep back what lies there."""
+        self._held, self._held_from = [], until - _OVERLAP
+        for writer in self._audio.values():
+            writer.end = None
+
+    def end_at(self, end: Fraction) -> None:
+        """`end`: seconds on the source's own clock."""
+        for writer in self._audio.values():
+            writer.end = end
+        for subtitle in self._subtitles.values():
+            subtitle.end = end
+        held, self._held = self._held, None
+        for packet in held or ():
+            self.take(packet)
+
+    def take(self, packet: Packet[Stream]) -> None:
+        if self._held is not None:
+            time = packet.pts if packet.pts is not None else packet.dts
+            if time is not None and time * packet.time_base >= self._held_from:
+                self._held.append(packet)
+                return
+        writer = self._audio.get(packet.stream_index) or self._subtitles.get(packet.stream_index)
+        if writer is not None:
+            writer.take(packet)
+
+    def finish(self) -> None:
+        for writer in self._audio.values():
+            writer.finish()

@@ -1,0 +1,254 @@
+"""Encoding the frames of a span into an output's video stream."""
+
+from __future__ import annotations
+
+from bisect import bisect_right
+from collections.abc import Callable
+from fractions import Fraction
+from typing import cast
+
+import av.error
+from av.packet import Packet
+from av.stream import Stream
+from av.video.frame import VideoFrame
+from av.video.stream import VideoStream
+
+from reelsplit_server.media.cadence import (
+    Cadence,
+    NewRate,
+    OwnTimes,
+    Timed,
+    nominal_rate,
+)
+from reelsplit_server.media.encoder import choose, encoder_options
+from reelsplit_server.media.errors import MediaError
+from reelsplit_server.media.formats import ENCODERS, Container, VideoCodec
+from reelsplit_server.media.hdr import hdr_of
+from reelsplit_server.media.output import Output, inherit, writing
+from reelsplit_server.media.picture import Shaper, lay_out
+from reelsplit_server.media.plan import RenderPlan
+from reelsplit_server.media.span import Span
+
+_UNSPECIFIED = 2
+_PROGRESSIVE = 1
+_TOP_FIRST = 2
+
+
+class VideoWriter:
+    """Takes frames in order, encodes them, and muxes them at their own times."""
+
+    def __init__(
+        self,
+        output: Output,
+        plan: RenderPlan,
+        source: VideoStream,
+        first: VideoFrame,
+        span: Span,
+        on_progress: Callable[[int], None],
+    ) -> None:
+        """`first` is the first frame of the span: what it says of itself wins over the header."""
+        self._output, self._span, self._on_progress = output, span, on_progress
+        rate = nominal_rate(source)
+        asked = plan.video.frame_rate
+        self._cadence: Cadence = OwnTimes(span, rate) if asked is None else NewRate(span, asked)
+        codec_name = source.codec_context.codec.canonical_name
+        choice = choose(codec_name, first.format.name, plan.container, plan.video)
+        self.codec = choice.codec
+        reasons = list(choice.reasons)
+        interlaced = bool(first.interlaced_frame)
+        if interlaced and choice.codec is not VideoCodec.H264:
+            reasons.append(
+                f"{choice.codec.value} is encoded progressively here: "
+                "the fields stay woven together"
+            )
+        layout = lay_out(
+            first,
+            sample_aspect=_sample_aspect(source),
+            width=plan.width,
+            height=plan.height,
+            stores_matrix=output.stores_matrix,
+            even=choice.codec is not VideoCodec.VP9 and "420" in choice.pixel_format,
+        )
+        if layout.turns:
+            reasons.append("the picture itself was turned, as the container stores no rotation")
+        if layout.cropped:
+            reasons.append("an odd row or column was cut off, as the encoder takes even sizes")
+        hdr = hdr_of(first)
+        if hdr is not None and choice.codec is VideoCodec.VP9:
+            reasons.append("the HDR10 metadata could not be kept in vp9")
+            hdr = None
+        self.reason = "; ".join(reasons) or None
+        self._shaper = Shaper(layout, choice.pixel_format, interlaced=interlaced)
+        self._stream = self._add_stream(
+            source,
+            encoder_options(
+                choice.codec,
+                plan.video,
+                rate=self._cadence.rate,
+                pixel_format=choice.pixel_format,
+                threads=plan.threads,
+                interlaced=interlaced,
+                hdr=hdr,
+            ),
+            threads=plan.threads,
+        )
+        stream, context = self._stream, self._stream.codec_context
+        stream.width, stream.height = layout.width, layout.height
+        stream.pix_fmt = choice.pixel_format
+        context.sample_aspect_ratio = layout.sample_aspect
+        if layout.matrix is not None:
+            stream.set_display_matrix(layout.matrix)
+        if interlaced:
+            context.field_order = source.codec_context.field_order or _TOP_FIRST
+        _keep_colour(stream, source, first)
+        self._open(plan)
+        self._slots: list[int] = []
+        self._times: list[tuple[int, int]] = []
+        self._muxed = self._forgotten = 0
+        self._delay: int | None = None
+        self._last_dts: int | None = None
+        self._first_pts: int | None = None
+        self._last_pts = self._last_duration = 0
+        self.frame_count = 0
+        self.start_pts = self.end_pts = 0
+
+    def push(self, frame: VideoFrame) -> None:
+        if self._first_pts is None:
+            self._first_pts = self.start_pts = frame.pts or 0
+        self._last_pts, self._last_duration = frame.pts or 0, frame.duration
+        for timed in self._cadence.push(frame):
+            self._encode(timed)
+
+    def finish(self, beyond: int | None) -> None:
+        """Encode what is left. `beyond` is when the source's next frame is shown, in ticks."""
+        assert self._first_pts is not None
+        self.end_pts = self._last_pts + self._ticks_of_last(beyond)
+        end = (self.end_pts - self._first_pts) * self._span.time_base
+        for timed in self._cadence.finish(end):
+            self._encode(timed)
+        with writing():
+            packets = self._stream.encode(None)
+        self._mux(packets[:-1])
+        self._mux(packets[-1:], last=True)
+
+    def _ticks_of_last(self, beyond: int | None) -> int:
+        """How long the last frame is shown: until the next one, but not far beyond the range
+        where the source's picture pauses there."""
+        usual = max(1, round(1 / (self._cadence.rate * self._span.time_base)))
+        if isinstance(self._cadence, NewRate):
+            usual = max(1, self._last_duration or usual)
+        if beyond is None:
+            return self._last_duration or usual
+        high = self._span.high
+        assert high is not None
+        return min(beyond - self._last_pts, max(high - self._last_pts, usual))
+
+    def _add_stream(
+        self, source: VideoStream, options: dict[str, str], *, threads: int
+    ) -> VideoStream:
+        with writing():
+            stream = cast(
+                VideoStream,
+                self._output.file.add_stream(
+                    ENCODERS[self.codec], rate=self._cadence.rate, options=options
+                ),
+            )
+        stream.codec_context.time_base = 1 / self._cadence.rate
+        stream.codec_context.thread_count = threads
+        stream.time_base = self._cadence.time_base
+        if self.codec is VideoCodec.HEVC and self._output.container in (
+            Container.MP4,
+            Container.MOV,
+        ):
+            # Apple's players take hvc1 only.
+            stream.codec_context.codec_tag = "hvc1"
+        inherit(stream, source)
+        return stream
+
+    def _open(self, plan: RenderPlan) -> None:
+        context = self._stream.codec_context
+        try:
+            context.open()
+        except (av.error.FFmpegError, ValueError) as error:
+            raise MediaError(
+                "ENCODER_REFUSED",
+                f"The {self.codec.value} encoder does not take these settings together: "
+                f"{self._stream.width}x{self._stream.height}, {self._stream.pix_fmt}, "
+                "and the preset, profile, level and rates asked for.",
+                metadata={"detail": str(error)[:200]},
+            ) from error
+
+    def _encode(self, timed: Timed) -> None:
+        frame = self._shaper.shape(timed.frame)
+        frame.pict_type = 0
+        frame.pts = timed.slot
+        frame.time_base = 1 / self._cadence.rate
+        self._slots.append(timed.slot)
+        self._times.append((timed.time, timed.duration))
+        with writing():
+            packets = self._stream.encode(frame)
+        if frame is timed.frame:
+            # It may be encoded again, at another slot.
+            frame.time_base = self._span.time_base
+        self.frame_count += 1
+        self._mux(packets)
+        self._on_progress(self.frame_count)
+
+    def _mux(self, packets: list[Packet[Stream]], *, last: bool = False) -> None:
+        for packet in packets:
+            slot = packet.pts
+            assert slot is not None
+            time, duration = self._times[bisect_right(self._slots, slot) - 1]
+            packet.dts = self._decode_time(packet.dts, slot, time)
+            if last and self._output.container in (Container.MP4, Container.MOV):
+                # MP4 adds up decoding times: the packet decoded last ends the track.
+                end = sum(self._times[-1])
+                duration = max(1, min(end - (self._delay or 0) - packet.dts, end - time))
+            packet.pts, packet.duration = time, duration
+            packet.time_base = self._cadence.time_base
+            packet.stream = self._stream
+            self._output.mux(packet)
+
+    def _decode_time(self, slot: int | None, shown_slot: int, time: int) -> int:
+        """When a packet is decoded: before or at `time`, and after the packet before it.
+
+        The n-th packet is decoded when the n-th frame is shown, less one delay for all: then a
+        container that counts in decoding times (MP4) says exactly how long the whole is. Where
+        the source pauses, that may be too late; the encoder's own order, on the source's times,
+        is the bound.
+        """
+        if slot is None or self.codec in (VideoCodec.AV1, VideoCodec.VP9):
+            # Both wrap what is not shown together with what is, so there is no reordering.
+            slot = shown_slot
+        tick = self._cadence.rate * self._cadence.time_base
+        if self._delay is None:
+            self._delay = max(0, round(-slot / tick))
+        shown = self._times[self._muxed - self._forgotten][0] - self._delay
+        if slot < 0:
+            bound = round(slot / tick)
+        else:
+            bound = self._times[bisect_right(self._slots, slot) - 1][0]
+        dts = min(shown, bound, time)
+        if self._last_dts is not None:
+            dts = min(max(dts, self._last_dts + 1), time)
+        self._last_dts = dts
+        self._muxed += 1
+        done = min(bisect_right(self._slots, slot) - 1, self._muxed - self._forgotten)
+        if done > 64:
+            # Nothing that early is shown or decoded any more.
+            del self._slots[:done], self._times[:done]
+            self._forgotten += done
+        return dts
+
+
+def _sample_aspect(stream: VideoStream) -> Fraction:
+    ratio = stream.sample_aspect_ratio or stream.codec_context.sample_aspect_ratio
+    return Fraction(ratio) if ratio else Fraction(1)
+
+
+def _keep_colour(stream: VideoStream, source: VideoStream, first: VideoFrame) -> None:
+    context, header = stream.codec_context, source.codec_context
+    for name in ("color_primaries", "color_trc", "colorspace"):
+        value = int(getattr(first, name))
+        setattr(context, name, int(getattr(header, name)) if value == _UNSPECIFIED else value)
+    context.color_range = int(first.color_range) or int(header.color_range)

@@ -1,0 +1,1 @@
+"""The gRPC face: servicers, error mapping, interceptors. Thin."""

@@ -1,0 +1,123 @@
+"""What happens around every call: who it is, how many there are, what is logged."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from contextlib import contextmanager
+from contextvars import ContextVar
+from typing import Any
+
+import grpc
+import structlog
+from grpc.aio import ServerInterceptor, ServicerContext
+
+from reelsplit_server.access.principals import Principals
+from reelsplit_server.app.errors import AppError, Kind
+from reelsplit_server.rpc.status import abort
+
+log = structlog.get_logger(__name__)
+# Health checks and reflection tell nothing of jobs, and balancers have no token.
+_OPEN = ("/grpc.health.v1.Health/", "/grpc.reflection.")
+_principal: ContextVar[str] = ContextVar("principal")
+
+
+def caller() -> str:
+    """The principal of the call that is being answered."""
+    return _principal.get()
+
+
+class Gate(ServerInterceptor):
+    """Lets a call in: authenticated, and within the limits for calls and for streams."""
+
+    def __init__(self, principals: Principals, most_calls: int, most_streams: int) -> None:
+        self._principals = principals
+        self._room = {False: most_calls, True: most_streams}
+        self._limits = dict(self._room)
+
+    async def intercept_service(
+        self,
+        continuation: Callable[
+            [grpc.HandlerCallDetails], Awaitable[grpc.RpcMethodHandler[Any, Any] | None]
+        ],
+        handler_call_details: grpc.HandlerCallDetails,
+    ) -> grpc.RpcMethodHandler[Any, Any] | None:
+        """Wrap the method's handler."""
+        handler: Any = await continuation(handler_call_details)
+        method = handler_call_details.method
+        if handler is None or method.startswith(_OPEN):
+            return handler  # type: ignore[no-any-return]
+        metadata = dict(handler_call_details.invocation_metadata or ())
+        given = metadata.get("authorization")
+        principal = self._principals.identify(given if isinstance(given, str) else None)
+        codec = {
+            "request_deserializer": handler.request_deserializer,
+            "response_serializer": handler.response_serializer,
+        }
+        if handler.response_streaming:
+            inner = handler.unary_stream
+
+            async def stream(
+                request: Any, context: ServicerContext[Any, Any]
+            ) -> AsyncIterator[Any]:
+                with self._admitted(method, True, principal) as refusal:
+                    if refusal is not None:
+                        await abort(context, refusal)
+                    try:
+                        async for response in inner(request, context):
+                            yield response
+                    except AppError as error:
+                        await abort(context, error)
+
+            return grpc.unary_stream_rpc_method_handler(stream, **codec)
+        answer = handler.unary_unary
+
+        async def call(request: Any, context: ServicerContext[Any, Any]) -> Any:
+            with self._admitted(method, False, principal) as refusal:
+                if refusal is not None:
+                    await abort(context, refusal)
+                try:
+                    return await answer(request, context)
+                except AppError as error:
+                    await abort(context, error)
+                except grpc.aio.AbortError:
+                    raise
+                except Exception:
+                    log.exception("call_failed", method=method)
+                    message = "The server met a fault of its own; its log has the details."
+                    await abort(context, AppError(Kind.INTERNAL, "INTERNAL", message))
+
+        return grpc.unary_unary_rpc_method_handler(call, **codec)
+
+    @contextmanager
+    def _admitted(
+        self, method: str, streams: bool, principal: str | None
+    ) -> Iterator[AppError | None]:
+        started = time.monotonic()
+        if principal is None:
+            message = "Send a known token as the metadata 'authorization: Bearer TOKEN'."
+            yield AppError(Kind.UNAUTHENTICATED, "UNAUTHENTICATED", message)
+            return
+        if self._room[streams] <= 0:
+            limit = self._limits[streams]
+            what = "streams" if streams else "calls"
+            yield AppError(
+                Kind.EXHAUSTED,
+                "TOO_MANY_CALLS",
+                f"{limit} {what} are open already; send the call again in a moment.",
+                metadata={"limit": str(limit)},
+                retry_after=1.0,
+            )
+            return
+        _principal.set(principal)
+        self._room[streams] -= 1
+        try:
+            yield None
+        finally:
+            self._room[streams] += 1
+            log.debug(
+                "call",
+                method=method,
+                principal=principal,
+                milliseconds=round((time.monotonic() - started) * 1000, 1),
+            )

@@ -1,0 +1,130 @@
+"""JobService over gRPC: reads requests, calls the use case, writes answers."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from typing import Any
+
+import structlog
+from reelsplit.types.job import JobState
+from reelsplit.types.segment import SegmentState
+from reelsplit.types.spec import JobSpec
+from reelsplit.v1 import event_pb2, job_pb2, segment_pb2
+from reelsplit.v1 import job_service_pb2 as pb
+from reelsplit.v1.job_service_pb2_grpc import JobServiceServicer
+from reelsplit.wire import from_message
+
+from reelsplit_server.app.errors import Violation
+from reelsplit_server.app.jobs import JobQuery, Jobs
+from reelsplit_server.app.watching import Watching
+from reelsplit_server.rpc.interceptors import caller
+from reelsplit_server.rpc.messages import message, states, time
+
+log = structlog.get_logger(__name__)
+
+
+class JobServicer(JobServiceServicer):
+    """Answers JobService."""
+
+    def __init__(self, jobs: Jobs, watching: Watching) -> None:
+        self._jobs = jobs
+        self._watching = watching
+
+    async def SubmitJob(self, request: pb.SubmitJobRequest, context: Any) -> pb.SubmitJobResponse:
+        violations: list[Violation] = []
+
+        def problem(path: str, description: str) -> None:
+            violations.append(Violation(field=path, description=description))
+
+        spec = None
+        if request.HasField("spec"):
+            spec = from_message(JobSpec, request.spec, problem, "spec")
+        job = await self._jobs.submit(caller(), request.client_token, spec, violations)
+        log.info("job_submitted", job_id=job.job_id, principal=caller())
+        return pb.SubmitJobResponse(job=message(job, job_pb2.Job))
+
+    async def GetJob(self, request: pb.GetJobRequest, context: Any) -> pb.GetJobResponse:
+        job = await self._jobs.get(caller(), request.job_id)
+        return pb.GetJobResponse(job=message(job, job_pb2.Job))
+
+    async def ListJobs(self, request: pb.ListJobsRequest, context: Any) -> pb.ListJobsResponse:
+        violations: list[Violation] = []
+        query = JobQuery(
+            page_size=request.page_size,
+            page_token=request.page_token,
+            states=states(JobState, job_pb2.JobState.DESCRIPTOR, request.states, violations),
+            labels=dict(request.labels),
+            create_time_from=time(request, "create_time_from"),
+            create_time_until=time(request, "create_time_until"),
+            oldest_first=request.order == pb.JOB_ORDER_CREATE_TIME_ASCENDING,
+        )
+        page = await self._jobs.page(caller(), query, violations)
+        return pb.ListJobsResponse(
+            jobs=[message(job, job_pb2.Job) for job in page.jobs],
+            next_page_token=page.next_page_token,
+            total_size=page.total_size,
+            watch_token=page.watch_token,
+        )
+
+    async def CancelJob(self, request: pb.CancelJobRequest, context: Any) -> pb.CancelJobResponse:
+        job = await self._jobs.cancel(caller(), request.job_id)
+        return pb.CancelJobResponse(job=message(job, job_pb2.Job))
+
+    async def DeleteJob(self, request: pb.DeleteJobRequest, context: Any) -> pb.DeleteJobResponse:
+        deleted = await self._jobs.delete(
+            caller(),
+            request.job_id,
+            allow_missing=request.allow_missing,
+            delete_outputs=request.delete_outputs,
+            force=request.force,
+        )
+        return pb.DeleteJobResponse(deleted_outputs=deleted)
+
+    async def RetryJob(self, request: pb.RetryJobRequest, context: Any) -> pb.RetryJobResponse:
+        job = await self._jobs.retry(caller(), request.job_id, request.client_token)
+        return pb.RetryJobResponse(job=message(job, job_pb2.Job))
+
+    async def ListSegments(
+        self, request: pb.ListSegmentsRequest, context: Any
+    ) -> pb.ListSegmentsResponse:
+        violations: list[Violation] = []
+        known = segment_pb2.SegmentState.DESCRIPTOR
+        page = await self._jobs.segments(
+            caller(),
+            request.job_id,
+            page_size=request.page_size,
+            page_token=request.page_token,
+            states=states(SegmentState, known, request.states, violations),
+            violations=violations,
+        )
+        return pb.ListSegmentsResponse(
+            segments=[message(segment, segment_pb2.Segment) for segment in page.segments],
+            next_page_token=page.next_page_token,
+            total_size=page.total_size,
+        )
+
+    async def WatchJob(
+        self, request: pb.WatchJobRequest, context: Any
+    ) -> AsyncIterator[pb.WatchJobResponse]:
+        interval = None
+        if request.HasField("progress_interval"):
+            interval = request.progress_interval.ToNanoseconds() / 1e9
+        async for event in self._watching.job(
+            caller(),
+            request.job_id,
+            resume_token=request.resume_token,
+            interval=interval,
+            skip_progress=request.skip_progress,
+        ):
+            yield pb.WatchJobResponse(event=message(event, event_pb2.JobEvent))
+
+    async def WatchJobs(
+        self, request: pb.WatchJobsRequest, context: Any
+    ) -> AsyncIterator[pb.WatchJobsResponse]:
+        async for event in self._watching.all(
+            caller(),
+            resume_token=request.resume_token,
+            labels=dict(request.labels),
+            include_progress=request.include_progress,
+        ):
+            yield pb.WatchJobsResponse(event=message(event, event_pb2.JobEvent))

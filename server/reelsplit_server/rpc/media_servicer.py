@@ -1,0 +1,35 @@
+"""MediaService over gRPC: this version keeps no assets, and says so by name."""
+
+from __future__ import annotations
+
+from typing import Any, NoReturn
+
+from reelsplit.v1 import media_service_pb2 as pb
+from reelsplit.v1.media_service_pb2_grpc import MediaServiceServicer
+
+from reelsplit_server.app.errors import AppError, Kind
+
+
+class MediaServicer(MediaServiceServicer):
+    """Refuses every call of MediaService with NOT_SUPPORTED."""
+
+    async def RegisterMedia(self, request: pb.RegisterMediaRequest, context: Any) -> NoReturn:
+        _refuse()
+
+    async def GetMedia(self, request: pb.GetMediaRequest, context: Any) -> NoReturn:
+        _refuse()
+
+    async def ListMedia(self, request: pb.ListMediaRequest, context: Any) -> NoReturn:
+        _refuse()
+
+    async def DeleteMedia(self, request: pb.DeleteMediaRequest, context: Any) -> NoReturn:
+        _refuse()
+
+
+def _refuse() -> NoReturn:
+    raise AppError(
+        Kind.UNSUPPORTED,
+        "NOT_SUPPORTED",
+        "This version keeps no media assets; give jobs the location of the video.",
+        metadata={"feature": "media"},
+    )

@@ -1,0 +1,94 @@
+"""The gRPC server: services, health, reflection, keepalive and TLS."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import grpc
+from grpc_health.v1 import health_pb2, health_pb2_grpc
+from grpc_health.v1.health import aio as health
+from grpc_reflection.v1alpha import reflection
+from reelsplit.v1 import job_service_pb2, media_service_pb2
+from reelsplit.v1.job_service_pb2_grpc import add_JobServiceServicer_to_server
+from reelsplit.v1.media_service_pb2_grpc import add_MediaServiceServicer_to_server
+
+from reelsplit_server.app.jobs import Jobs
+from reelsplit_server.app.watching import Watching
+from reelsplit_server.rpc.interceptors import Gate
+from reelsplit_server.rpc.job_servicer import JobServicer
+from reelsplit_server.rpc.media_servicer import MediaServicer
+
+_JOBS = job_service_pb2.DESCRIPTOR.services_by_name["JobService"].full_name
+_MEDIA = media_service_pb2.DESCRIPTOR.services_by_name["MediaService"].full_name
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Identity:
+    """What the server shows, and whom it lets in: PEM bytes."""
+
+    certificate: bytes
+    key: bytes
+    client_ca: bytes | None
+
+
+class RpcServer:
+    """Serves the use cases on one address."""
+
+    def __init__(
+        self, jobs: Jobs, watching: Watching, gate: Gate, *, most_message_bytes: int
+    ) -> None:
+        self._server = grpc.aio.server(
+            interceptors=[gate],
+            options=[
+                ("grpc.max_receive_message_length", most_message_bytes),
+                # A dead peer is noticed within half a minute, also one that only listens.
+                ("grpc.keepalive_time_ms", 20_000),
+                ("grpc.keepalive_timeout_ms", 10_000),
+                ("grpc.keepalive_permit_without_calls", 1),
+                ("grpc.http2.min_recv_ping_interval_without_data_ms", 5_000),
+                ("grpc.http2.max_pings_without_data", 0),
+                # A second server on the same port is refused instead of sharing it.
+                ("grpc.so_reuseport", 0),
+            ],
+        )
+        add_JobServiceServicer_to_server(JobServicer(jobs, watching), self._server)
+        add_MediaServiceServicer_to_server(MediaServicer(), self._server)
+        self._health = health.HealthServicer()
+        health_pb2_grpc.add_HealthServicer_to_server(self._health, self._server)
+        names = (_JOBS, _MEDIA, health_pb2.DESCRIPTOR.services_by_name["Health"].full_name)
+        reflection.enable_server_reflection((*names, reflection.SERVICE_NAME), self._server)
+
+    def bind(self, address: str, identity: Identity | None) -> str:
+        """Take an address; answers it with the real port. Raises `OSError` where it is taken."""
+        try:
+            if identity is None:
+                port = self._server.add_insecure_port(address)
+            else:
+                credentials = grpc.ssl_server_credentials(
+                    [(identity.key, identity.certificate)],
+                    root_certificates=identity.client_ca,
+                    require_client_auth=identity.client_ca is not None,
+                )
+                port = self._server.add_secure_port(address, credentials)
+        except RuntimeError as error:
+            raise OSError(f"cannot listen on {address}: it is taken, or not ours") from error
+        if port == 0:
+            raise OSError(f"cannot listen on {address}")
+        return f"{address.rpartition(':')[0]}:{port}"
+
+    async def start(self) -> None:
+        """Answer calls."""
+        await self._server.start()
+        await self._tell(health_pb2.HealthCheckResponse.SERVING)
+
+    async def drain(self) -> None:
+        """Tell balancers that nothing more should come."""
+        await self._tell(health_pb2.HealthCheckResponse.NOT_SERVING)
+
+    async def stop(self, grace: float) -> None:
+        """End: calls under way have ``grace`` seconds."""
+        await self._server.stop(grace)
+
+    async def _tell(self, status: health_pb2.HealthCheckResponse.ServingStatus) -> None:
+        for name in ("", _JOBS, _MEDIA):
+            await self._health.set(name, status)

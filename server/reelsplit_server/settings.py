@@ -1,0 +1,175 @@
+"""Every setting of the server: from flags, the environment (``REELSPLIT_…``) and a TOML file."""
+
+from __future__ import annotations
+
+import ipaddress
+import os
+from datetime import timedelta
+from pathlib import Path
+from typing import Literal
+
+from pydantic import Field, SecretStr, field_validator, model_validator
+from pydantic_settings import (
+    BaseSettings,
+    PydanticBaseSettingsSource,
+    SettingsConfigDict,
+    TomlConfigSettingsSource,
+)
+
+CONFIG_VARIABLE = "REELSPLIT_CONFIG"
+
+
+def _data_dir() -> Path:
+    home = os.environ.get("XDG_DATA_HOME") or Path.home() / ".local" / "share"
+    return Path(home) / "reelsplit"
+
+
+class Settings(BaseSettings):
+    """Flags win over the environment, the environment over the file that REELSPLIT_CONFIG names."""
+
+    model_config = SettingsConfigDict(
+        env_prefix="REELSPLIT_",
+        env_nested_delimiter="__",
+        cli_prog_name="reelsplit serve",
+        cli_kebab_case=True,
+        cli_implicit_flags=True,
+        cli_avoid_json=True,
+        cli_hide_none_type=True,
+        extra="forbid",
+        frozen=True,
+    )
+
+    listen: str = Field(
+        "127.0.0.1:50051", description="Where gRPC is served: HOST:PORT; port 0 takes a free one."
+    )
+    data_dir: Path = Field(
+        default_factory=_data_dir, description="The folder of the database and working files."
+    )
+    root: list[Path] = Field(
+        default_factory=list,
+        description="A folder below which local files are read and written. May be repeated.",
+    )
+    workers: int = Field(
+        default_factory=lambda: os.cpu_count() or 1, ge=1, le=1024, description="Worker processes."
+    )
+    tls_certificate: Path | None = Field(None, description="A PEM file: the certificate chain.")
+    tls_key: Path | None = Field(None, description="A PEM file: the certificate's key.")
+    tls_client_ca: Path | None = Field(
+        None, description="A PEM file: clients must show a certificate of this authority."
+    )
+    tokens: dict[str, SecretStr] = Field(
+        default_factory=dict,
+        description='Bearer tokens by principal, as JSON: {"name": "token"}. Better given in the '
+        "environment or the file than on the command line.",
+    )
+    allow_insecure_listen: bool = Field(
+        False, description="Listen beyond loopback without TLS and tokens."
+    )
+    max_calls: int = Field(256, ge=1, description="Calls answered at once, streams apart.")
+    max_streams: int = Field(4096, ge=1, description="Watches open at once.")
+    max_watches: int = Field(2048, ge=1, description="Watches open at once for one caller.")
+    max_message_bytes: int = Field(
+        4 * 2**20, ge=2**16, le=64 * 2**20, description="The largest request, in bytes."
+    )
+    max_ranges: int = Field(10_000, ge=1, description="Ranges in one job.")
+    max_segments: int = Field(100_000, ge=1, description="Segments of one job.")
+    max_queued: int = Field(10_000, ge=1, description="Jobs waiting.")
+    max_pixels: int = Field(8192 * 4320, ge=1, description="Pixels of a source's picture.")
+    max_frame_rate: int = Field(240, ge=1, description="Frames a second that may be asked for.")
+    max_template: int = Field(1024, ge=16, description="Characters of an output template.")
+    tries: int = Field(
+        3, ge=1, le=20, description="How often a unit of work is tried that may pass another time."
+    )
+    job_timeout: timedelta | None = Field(
+        None, description="The longest time for a job that names none: seconds or ISO 8601."
+    )
+    segment_timeout: timedelta | None = Field(
+        None, description="The longest time for a segment where the job names none."
+    )
+    time_to_live: timedelta = Field(
+        timedelta(days=30), description="How long ended jobs are kept that name no time."
+    )
+    max_time_to_live: timedelta = Field(
+        timedelta(days=366), description="The longest time that a job may ask to be kept."
+    )
+    grace: float = Field(
+        10.0, ge=0, description="Seconds that running work has to end when the server stops."
+    )
+    log_level: Literal["debug", "info", "warning", "error"] = "info"
+    log_format: Literal["json", "text"] = Field(
+        "json", description="Log lines on standard error: JSON, or text for people."
+    )
+    announce: Path | None = Field(
+        None, description="A file that gets the real address once the server is ready."
+    )
+    exit_with_stdin: bool = Field(
+        False, description="End when standard input ends: for a parent process that may die."
+    )
+
+    @classmethod
+    def settings_customise_sources(
+        cls,
+        settings_cls: type[BaseSettings],
+        init_settings: PydanticBaseSettingsSource,
+        env_settings: PydanticBaseSettingsSource,
+        dotenv_settings: PydanticBaseSettingsSource,
+        file_secret_settings: PydanticBaseSettingsSource,
+    ) -> tuple[PydanticBaseSettingsSource, ...]:
+        """Flags are added in front by the caller."""
+        sources: list[PydanticBaseSettingsSource] = [init_settings, env_settings]
+        if config := os.environ.get(CONFIG_VARIABLE):
+            sources.append(TomlConfigSettingsSource(settings_cls, Path(config)))
+        return tuple(sources)
+
+    @field_validator("listen")
+    @classmethod
+    def _is_address(cls, value: str) -> str:
+        host, _, port = value.rpartition(":")
+        if not host or not port.isascii() or not port.isdigit() or int(port) > 65535:
+            raise ValueError("write HOST:PORT, such as 127.0.0.1:50051 or [::1]:50051")
+        return value
+
+    @field_validator("root")
+    @classmethod
+    def _are_folders(cls, value: list[Path]) -> list[Path]:
+        for root in value:
+            if not root.is_dir():
+                raise ValueError(f"{root} is not a folder")
+        return [root.absolute() for root in value]
+
+    @field_validator("tokens")
+    @classmethod
+    def _are_long(cls, value: dict[str, SecretStr]) -> dict[str, SecretStr]:
+        for name, token in value.items():
+            if not 1 <= len(name) <= 128:
+                raise ValueError("a principal's name has 1 to 128 characters")
+            if len(token.get_secret_value()) < 16:
+                raise ValueError(f"the token of {name} is shorter than 16 characters")
+        if len({token.get_secret_value() for token in value.values()}) != len(value):
+            raise ValueError("two principals have the same token")
+        return value
+
+    @model_validator(mode="after")
+    def _is_safe(self) -> Settings:
+        if (self.tls_certificate is None) != (self.tls_key is None):
+            raise ValueError("--tls-certificate and --tls-key need each other")
+        if self.tls_client_ca is not None and self.tls_certificate is None:
+            raise ValueError("--tls-client-ca needs --tls-certificate and --tls-key")
+        safe = self.tls_certificate is not None and (self.tokens or self.tls_client_ca)
+        if not (safe or self.loopback or self.allow_insecure_listen):
+            raise ValueError(
+                f"listening on {self.listen} would let anybody on the network use this server: "
+                "give --tls-certificate and --tls-key and tokens, or --allow-insecure-listen"
+            )
+        return self
+
+    @property
+    def loopback(self) -> bool:
+        """Whether only this machine can reach the server."""
+        host = self.listen.rpartition(":")[0].strip("[]")
+        if host == "localhost":
+            return True
+        try:
+            return ipaddress.ip_address(host).is_loopback
+        except ValueError:
+            return False

@@ -1,0 +1,194 @@
+"""The unit that opens a source and finds its segments."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Iterator
+from fractions import Fraction
+from typing import BinaryIO
+
+from reelsplit.types.error import Error
+from reelsplit.types.job import SourceInfo
+from reelsplit.types.segment import Notice, Segment, SegmentBounds, Transition, TransitionType
+from reelsplit.types.spec import FixedInterval, JobSpec, ShotDetection, TimeRange, UserDefined
+
+from reelsplit_server.media.errors import MediaError
+from reelsplit_server.media.probe import probe
+from reelsplit_server.media.shots import Shot, detect_shots
+from reelsplit_server.media.timeline import Timeline, read_timeline
+from reelsplit_server.work.channel import Channel
+from reelsplit_server.work.detectors import shot_settings
+from reelsplit_server.work.sources import describe, open_input
+from reelsplit_server.work.units import Analyse, Opened, PlanDone, Planned
+
+_BATCH = 200
+"""Segments told at once, where they are all known together."""
+
+
+def run(unit: Analyse, channel: Channel) -> None:
+    """Tell the source, then the segments as soon as they are certain."""
+    with open_input(unit.spec, unit.access) as file:
+        facts = probe(file)
+        pixels = facts.video.width * facts.video.height
+        if pixels > unit.most_pixels:
+            raise MediaError(
+                "SOURCE_TOO_LARGE",
+                f"The picture is {facts.video.width}x{facts.video.height}, which is more than "
+                f"the {unit.most_pixels:,} pixels that this server takes.",
+                metadata={"limit": str(unit.most_pixels), "value": str(pixels)},
+            )
+        source = describe(facts, file)
+        channel.tell(Opened(source=source))
+        if isinstance(unit.spec.mode, ShotDetection):
+            done = _shots(unit, unit.spec.mode, file, source, channel)
+        else:
+            done = _ranges(unit, file, source, channel)
+    channel.tell(done)
+
+
+def _ranges(unit: Analyse, file: BinaryIO, source: SourceInfo, channel: Channel) -> PlanDone:
+    timeline = read_timeline(
+        file, lambda done: channel.progress(float(done), 0), threads=unit.threads
+    )
+    batch: list[Segment] = []
+    for segment in _segments(unit.spec, timeline):
+        _check_count(segment.index, unit.most_segments)
+        batch.append(segment)
+        if len(batch) == _BATCH:
+            channel.tell(Planned(segments=batch))
+            batch = []
+    if batch:
+        channel.tell(Planned(segments=batch))
+    source = dataclasses.replace(source, duration=timeline.end, frame_count=timeline.frame_count)
+    notices = []
+    if timeline.truncated:
+        notices.append(Notice(code="SOURCE_TRUNCATED", message=_sentence(timeline.detail)))
+    elif timeline.damaged:
+        notices.append(Notice(code="SOURCE_DAMAGED", message=_sentence(timeline.detail)))
+    return PlanDone(source=source, notices=notices)
+
+
+def _segments(spec: JobSpec, timeline: Timeline) -> Iterator[Segment]:
+    match spec.mode:
+        case UserDefined(ranges=ranges, strict_ranges=strict):
+            for index, wanted in enumerate(ranges):
+                yield _range(index, wanted, timeline, strict=strict)
+        case FixedInterval(interval=interval):
+            step, index, start = Fraction(interval), 0, Fraction(0)
+            while start < timeline.end:
+                end = start + step
+                # What is shorter than a frame at the end holds none, and is no segment.
+                if timeline.span(start, end):
+                    wanted = TimeRange(start_offset=start, end_offset=min(end, timeline.end))
+                    yield _range(index, wanted, timeline, strict=False)
+                    index += 1
+                start = end
+
+
+def _range(index: int, wanted: TimeRange, timeline: Timeline, *, strict: bool) -> Segment:
+    start, end = Fraction(wanted.start_offset), Fraction(wanted.end_offset)
+    segment = Segment(index=index, requested=wanted)
+    length = f"{float(timeline.end):.3f} s"
+    metadata = {"source_duration": str(float(timeline.end))}
+    span = timeline.span(start, end)
+    if not span:
+        inside = start < timeline.end
+        message = (
+            f"No frame of the source begins in the range from {float(start):.3f} s to "
+            f"{float(end):.3f} s: it is shorter than the frames there."
+            if inside
+            else f"The range begins at {float(start):.3f} s, at or behind the end of the source "
+            f"at {length}. Choose a range before that."
+        )
+        error = Error(reason="RANGE_OUTSIDE_SOURCE", message=message, metadata=metadata)
+        return dataclasses.replace(segment, error=error)
+    # Half a tick is forgiven here as everywhere: ends are often rounded up.
+    if end > timeline.end + timeline.time_base / 2:
+        if strict:
+            message = (
+                f"The range ends at {float(end):.3f} s, behind the end of the source at {length}, "
+                "and strict ranges were asked for."
+            )
+            error = Error(reason="RANGE_OVERLAPS_END", message=message, metadata=metadata)
+            return dataclasses.replace(segment, error=error)
+        message = f"The range was clipped to the end of the source at {length}."
+        notice = Notice(code="RANGE_CLIPPED", message=message)
+        segment = dataclasses.replace(segment, notices=(notice,))
+    origin = int(timeline.pts[0])
+    base = timeline.time_base
+    bounds = SegmentBounds(
+        start_offset=timeline.offset(span.start),
+        end_offset=timeline.offset(span.stop),
+        start_frame=span.start,
+        end_frame=span.stop,
+        start_pts=int(timeline.pts[span.start]),
+        end_pts=origin + round(timeline.offset(span.stop) / base),
+        time_base=base,
+    )
+    return dataclasses.replace(segment, bounds=bounds)
+
+
+def _shots(
+    unit: Analyse, mode: ShotDetection, file: BinaryIO, source: SourceInfo, channel: Channel
+) -> PlanDone:
+    base = source.video.time_base if source.video is not None else None
+    length = Fraction(source.duration or 0)
+    begin = Fraction(mode.start_offset or 0)
+    finish = min(Fraction(mode.end_offset), length) if mode.end_offset is not None else length
+    index = 0
+
+    def on_shot(shot: Shot) -> None:
+        nonlocal index
+        _check_count(index, unit.most_segments)
+        channel.tell(Planned(segments=(_shot(index, shot, base),)))
+        index += 1
+
+    def on_progress(frames: int, position: Fraction) -> None:
+        part = finish - begin
+        channel.progress(float((position - begin) / part) if part > 0 else 0.0, frames)
+
+    scan = detect_shots(file, shot_settings(mode), on_shot, on_progress, unit.threads)
+    if mode.end_offset is None:
+        frames = scan.frame_count if not mode.start_offset else 0
+        source = dataclasses.replace(source, duration=scan.end, frame_count=frames)
+    notices = []
+    if scan.damaged:
+        notices.append(Notice(code="SOURCE_DAMAGED", message=_sentence(scan.detail)))
+    return PlanDone(source=source, notices=notices)
+
+
+def _shot(index: int, shot: Shot, base: Fraction | None) -> Segment:
+    return Segment(
+        index=index,
+        requested=TimeRange(start_offset=shot.start, end_offset=shot.end),
+        bounds=SegmentBounds(
+            start_offset=shot.start,
+            end_offset=shot.end,
+            start_frame=shot.start_frame,
+            end_frame=shot.end_frame,
+            start_pts=shot.start_pts,
+            end_pts=shot.end_pts,
+            time_base=base,
+        ),
+        transition=Transition(
+            type=TransitionType[shot.transition.name],
+            start_frame=shot.start_frame,
+            end_frame=shot.start_frame,
+            confidence=shot.confidence,
+        ),
+    )
+
+
+def _check_count(index: int, most: int) -> None:
+    if index >= most:
+        raise MediaError(
+            "TOO_MANY_SEGMENTS",
+            f"The job would have more than the {most:,} segments that this server takes. Choose "
+            "longer intervals, a longer shortest shot, or fewer ranges.",
+            metadata={"limit": str(most)},
+        )
+
+
+def _sentence(detail: str | None) -> str:
+    text = (detail or "parts of it cannot be read").strip().rstrip(".")
+    return f"The source is damaged; what can be decoded is used: {text}."

@@ -1,0 +1,76 @@
+"""Where a worker process begins, and where it takes its units."""
+
+from __future__ import annotations
+
+import contextlib
+import ctypes
+import multiprocessing
+import multiprocessing.connection
+import os
+import signal
+import sys
+import threading
+import traceback
+
+from reelsplit.types.error import Error
+
+from reelsplit_server.media.errors import MediaError
+from reelsplit_server.storage.errors import StorageError
+from reelsplit_server.work import analyse, remove, render
+from reelsplit_server.work.channel import Channel
+from reelsplit_server.work.units import Analyse, Failed, Remove, Render, Unit
+
+_PR_SET_PDEATHSIG = 1
+
+
+def prepare() -> None:
+    """Make this process a worker: bare environment, and an end with its server's."""
+    for name in set(os.environ) - {"PATH", "LANG", "TZ", "TMPDIR"}:
+        del os.environ[name]
+    signal.signal(signal.SIGTERM, signal.SIG_DFL)
+    # Ctrl-C at a terminal reaches the whole group; what happens then is the server's to say.
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    if sys.platform == "linux":
+        # The parent is the process that workers are forked from, which ends with the server.
+        ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
+    threading.Thread(target=_die_with_server, daemon=True).start()
+
+
+def _die_with_server() -> None:
+    parent = multiprocessing.parent_process()
+    if parent is not None:
+        multiprocessing.connection.wait([parent.sentinel])
+        os._exit(1)
+
+
+def ready() -> None:
+    """Do nothing: scheduled to find out that the process is up."""
+
+
+def execute(unit: Unit, path: str, name: str, secret: str) -> None:
+    """Do one unit and report on it over the socket at ``path``. Raises nothing."""
+    channel = Channel(path, name, secret)
+    # Without the server there is nobody to report to, and nothing may be published.
+    with contextlib.suppress(ConnectionError):
+        try:
+            match unit:
+                case Analyse():
+                    analyse.run(unit, channel)
+                case Render():
+                    render.run(unit, channel)
+                case Remove():
+                    remove.run(unit, channel)
+        except (MediaError, StorageError) as error:
+            told = Error(reason=error.reason, message=error.message, metadata=error.metadata)
+            channel.tell(Failed(error=told, transient=error.transient))
+        except ConnectionError:
+            raise
+        except Exception as error:
+            traceback.print_exc()
+            told = Error(
+                reason="INTERNAL",
+                message="The worker met a fault of its own; the server's log has the details.",
+                metadata={"detail": f"{type(error).__name__}: {error}"[:500]},
+            )
+            channel.tell(Failed(error=told, transient=False))
+    channel.close()
