@@ -12,6 +12,7 @@ from collections.abc import Callable, Hashable, Mapping, Sequence
 from datetime import UTC
 from enum import StrEnum
 from fractions import Fraction
+from numbers import Rational
 from types import ModuleType
 from typing import Any, TypeVar, cast
 
@@ -112,7 +113,14 @@ def _set(message: Message, field: FieldDescriptor, value: Any) -> None:
     elif field.is_repeated:
         target.extend(_scalar(field, item) for item in value)
     elif field.message_type is None:
-        setattr(message, field.name, _scalar(field, value))
+        try:
+            setattr(message, field.name, _scalar(field, value))
+        except TypeError:
+            # The value may be secret; its type is what is wrong.
+            kind = type(value).__name__
+            raise TypeError(f"{field.full_name} does not take {kind}") from None
+        except ValueError as error:
+            raise ValueError(f"{field.full_name}: {error}") from None
     else:
         target.SetInParent()
         _fill(target, value)
@@ -139,6 +147,9 @@ def _fill(target: Any, value: Any) -> None:
     elif name == "google.protobuf.Timestamp":
         target.FromDatetime(value)
     elif name == "reelsplit.v1.Rational":
+        if not isinstance(value, Rational):
+            # 29.97 is not 30000/1001, and nobody could tell which was meant.
+            raise TypeError(f"an exact fraction is wanted, not {type(value).__name__}")
         target.numerator, target.denominator = value.numerator, value.denominator
     else:
         target.CopyFrom(to_message(value))

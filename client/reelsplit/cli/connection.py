@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import dataclasses
 from collections.abc import Callable, Iterator, Sequence
 
 from reelsplit import TLS, Client
@@ -13,6 +14,17 @@ from reelsplit.cli.options import Access, MaybeServer, Server
 from reelsplit.cli.signals import Interrupts
 
 
+@dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
+class Connection:
+    """A server, as far as a command has to do with it."""
+
+    client: Client
+    check: Callable[[], None] = lambda: None
+    """Raises when a server that was started has died."""
+    log: Callable[[], str] = lambda: ""
+    """The last error in the log of a server that was started."""
+
+
 def connect(options: Server) -> Client:
     """The client for a running server."""
     return _client(options.server, options)
@@ -21,11 +33,11 @@ def connect(options: Server) -> Client:
 @contextlib.contextmanager
 def connect_or_start(
     options: MaybeServer, roots: Callable[[], Sequence[str]], interrupts: Interrupts
-) -> Iterator[tuple[Client, Callable[[], None]]]:
-    """The client, and what raises when a server that was started has died."""
+) -> Iterator[Connection]:
+    """The server that is named, or one that ends with this context."""
     if options.server is not None:
         with _client(options.server, options) as client:
-            yield client, _nothing
+            yield Connection(client=client)
         return
     if options.tls or options.ca_file:
         usage("--ca-file" if options.ca_file else "--tls", "goes with --server only")
@@ -33,7 +45,7 @@ def connect_or_start(
         LocalServer(roots(), interrupts) as server,
         Client(server.target, token=server.token) as client,
     ):
-        yield client, server.check
+        yield Connection(client=client, check=server.check, log=server.log)
 
 
 def _client(target: str, access: Access) -> Client:
@@ -46,7 +58,3 @@ def _client(target: str, access: Access) -> Client:
         usage("--ca-file", f"{access.ca_file}: {error.strerror}")
     except ValueError as error:
         usage("", str(error))
-
-
-def _nothing() -> None:
-    pass

@@ -14,6 +14,8 @@ from reelsplit.cli.runner import Outcome, Runner, Task, exit_code
 from reelsplit.cli.signals import Interrupts
 from reelsplit.cli.specs import Recipe
 
+_FAULT = "INTERNAL"
+
 Last = Callable[[Outcome], dict[str, Any]]
 """The last line of a job as JSON."""
 Show = Callable[[Outcome, str], None]
@@ -34,11 +36,16 @@ def run(
     tasks = [Task(name=job.name, spec=recipe.spec(job)) for job in jobs]
     with Interrupts() as interrupts:
         with (
-            connect_or_start(access, lambda: templates.roots(jobs), interrupts) as (client, check),
+            connect_or_start(access, lambda: templates.roots(jobs), interrupts) as server,
             reporter(len(tasks), last) as shown,
         ):
-            outcomes = Runner(client, shown, interrupts, check).run(tasks)
+            outcomes = Runner(server.client, shown, interrupts, server.check).run(tasks)
         _finish(outcomes, last, show)
+        said = server.log()
+        if said and any(
+            outcome.failure and outcome.failure.reason == _FAULT for outcome in outcomes
+        ):
+            tell(Failure(ExitCode.FAILED, f"the server's log: {said}"))
     return exit_code(outcomes)
 
 

@@ -75,6 +75,10 @@ class LocalServer:
         if self._process is not None and not self._stopping and self._process.poll() is not None:
             raise self._failure("the local server ended unexpectedly")
 
+    def log(self) -> str:
+        """What the server's log last said of an error."""
+        return last_words(list(self._tail))
+
     def _start(self) -> None:
         self._folder, lock = _new_folder()
         folder = self._folder
@@ -127,7 +131,7 @@ class LocalServer:
     def _failure(self, message: str) -> Failure:
         if self._pump is not None:
             self._pump.join(1)
-        said = last_words(list(self._tail))
+        said = self.log()
         if "No module named" in said:
             return Failure(
                 ExitCode.USAGE, f"{MISSING_EXTRA} ({said})", reason="SERVER_NOT_INSTALLED"

@@ -75,7 +75,9 @@ class JobEvent(_message.Message):
 
     @_builtins.property
     def bookmark(self) -> Global___Bookmark:
-        """Nothing happened up to here; in WatchJobs only."""
+        """Nothing happened up to here; in WatchJobs only, where it is the first event of a watch that
+        began without a token.
+        """
 
     def __init__(
         self,

@@ -116,6 +116,9 @@ class Watching:
         follower = self._events.follow_principal(principal)
         wanted: dict[str, bool] = {}
         try:
+            if not resume_token:
+                # So that a watch that breaks before its first event can be resumed.
+                yield self._bookmark(bound, position)
             told: dict[str, tuple[float, float]] = {}
             while True:
                 stored = await self._behind_position(principal, position)
@@ -140,11 +143,13 @@ class Watching:
                 if self._jobs.draining:
                     raise shutting_down()
                 if not await follower.woken(_INTERVAL if told else _BOOKMARK) and not told:
-                    yield JobEvent(
-                        event_time=datetime.now(UTC), resume_token=token, event=Bookmark()
-                    )
+                    yield self._bookmark(bound, position)
         finally:
             self._leave(principal, follower)
+
+    def _bookmark(self, bound: Sequence[str], position: int) -> JobEvent:
+        token = self._sealer.seal("watch-all", bound, [position])
+        return JobEvent(event_time=datetime.now(UTC), resume_token=token, event=Bookmark())
 
     def _ticks(self, told: dict[str, tuple[float, float]]) -> Sequence[JobEvent]:
         now, made = time.monotonic(), []

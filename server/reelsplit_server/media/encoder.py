@@ -133,7 +133,11 @@ def encoder_options(
         case VideoCodec.AV1:
             return options | _svt_av1(asked, preset, threads, hdr)
         case VideoCodec.VP9:
-            return options | _vp9(asked, preset, threads)
+            if asked.bit_rate is None and "maxrate" in options:
+                # libvpx's "constrained quality": the rate factor, within this bit rate.
+                options["b"] = options.pop("maxrate")
+                del options["bufsize"]
+            return {"b": "0"} | options | _vp9(asked, preset, threads)
 
 
 def _x264(asked: VideoSettings, preset: str, hdr: Hdr | None) -> dict[str, str]:
@@ -195,8 +199,6 @@ def _vp9(asked: VideoSettings, preset: str, threads: int) -> dict[str, str]:
         # libvpx takes more than 5 with its realtime deadline only.
         deadline = "realtime"
     options = {"deadline": deadline, "cpu-used": speed, "row-mt": "1" if threads > 1 else "0"}
-    if asked.bit_rate is None:
-        options["b"] = "0"
     if asked.level:
         options["level"] = asked.level
     return options

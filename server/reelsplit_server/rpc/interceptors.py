@@ -63,6 +63,8 @@ class Gate(ServerInterceptor):
                 with self._admitted(method, True, principal) as refusal:
                     if refusal is not None:
                         await abort(context, refusal)
+                    # The client learns at once that it is connected, however quiet the jobs are.
+                    await context.send_initial_metadata(())
                     try:
                         async for response in inner(request, context):
                             yield response

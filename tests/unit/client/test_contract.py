@@ -14,7 +14,7 @@ import reelsplit
 from google.protobuf.descriptor import Descriptor, FieldDescriptor
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from reelsplit import CutMode, Input, Output, TimeRange, VideoCodec, wire
+from reelsplit import CutMode, Input, Output, TimeRange, VideoCodec, VideoEncoding, wire
 from reelsplit.types.record import Record
 from reelsplit.v1 import (
     error_pb2,
@@ -193,6 +193,21 @@ def test_enum_members_can_be_named() -> None:
 def test_members_of_nothing_or_of_another_enum_are_refused(wrong: Any) -> None:
     with pytest.raises(ValueError, match=CutMode.__name__):
         wire.to_message(Output(uri_template="{index}.mp4", cut_mode=wrong))
+
+
+@pytest.mark.parametrize(
+    ("wrong", "kind", "words"),
+    [
+        (Input(uri=3), TypeError, r"Input\.uri does not take int"),  # type: ignore[arg-type]
+        (Output(uri_template="a", width=2**40), ValueError, r"Output\.width: "),
+        (VideoEncoding(frame_rate=29.97), TypeError, "exact fraction"),  # type: ignore[arg-type]
+    ],
+)
+def test_values_that_cannot_be_sent_are_named(
+    wrong: Record, kind: type[Exception], words: str
+) -> None:
+    with pytest.raises(kind, match=words):
+        wire.to_message(wrong)
 
 
 def test_what_is_unknown_is_passed_over_or_told() -> None:
