@@ -95,7 +95,9 @@ class ErrorReason(enum.StrEnum):
     """Nothing of the range could be decoded. Metadata: none."""
 
     RANGE_OUTSIDE_SOURCE = "RANGE_OUTSIDE_SOURCE"
-    """The range holds no frame of the source. Metadata: `source_duration`."""
+    """The range, or the part to analyse, holds no frame of the source. Metadata:
+    `source_duration`.
+    """
 
     RANGE_OVERLAPS_END = "RANGE_OVERLAPS_END"
     """The range overlaps the end of the source, and strict ranges were asked for. Metadata:
@@ -105,8 +107,11 @@ class ErrorReason(enum.StrEnum):
     TOO_MANY_SEGMENTS = "TOO_MANY_SEGMENTS"
     """The plan holds more segments than allowed. Metadata: `limit`."""
 
-    NOTHING_TO_ANALYSE = "NOTHING_TO_ANALYSE"
-    """The analysed part holds no frame of the source. Metadata: `source_duration`."""
+    CROP_OUTSIDE_SOURCE = "CROP_OUTSIDE_SOURCE"
+    """The crop lies outside of the source's picture. Metadata: `width`, `height`."""
+
+    DETECTOR_REFUSED = "DETECTOR_REFUSED"
+    """The detector refuses its settings for this source. Metadata: none."""
 
     OUTPUT_EXISTS = "OUTPUT_EXISTS"
     """There is already an object at the output's location. Metadata: `uri`."""

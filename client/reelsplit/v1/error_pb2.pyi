@@ -80,15 +80,17 @@ class _ErrorReasonEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_ErrorReas
     ERROR_REASON_SOURCE_DAMAGED: _ErrorReason.ValueType  # 38
     """Nothing of the range could be decoded. Metadata: none."""
     ERROR_REASON_RANGE_OUTSIDE_SOURCE: _ErrorReason.ValueType  # 50
-    """The range holds no frame of the source. Metadata: `source_duration`."""
+    """The range, or the part to analyse, holds no frame of the source. Metadata: `source_duration`."""
     ERROR_REASON_RANGE_OVERLAPS_END: _ErrorReason.ValueType  # 51
     """The range overlaps the end of the source, and strict ranges were asked for.
     Metadata: `source_duration`.
     """
     ERROR_REASON_TOO_MANY_SEGMENTS: _ErrorReason.ValueType  # 52
     """The plan holds more segments than allowed. Metadata: `limit`."""
-    ERROR_REASON_NOTHING_TO_ANALYSE: _ErrorReason.ValueType  # 53
-    """The analysed part holds no frame of the source. Metadata: `source_duration`."""
+    ERROR_REASON_CROP_OUTSIDE_SOURCE: _ErrorReason.ValueType  # 53
+    """The crop lies outside of the source's picture. Metadata: `width`, `height`."""
+    ERROR_REASON_DETECTOR_REFUSED: _ErrorReason.ValueType  # 54
+    """The detector refuses its settings for this source. Metadata: none."""
     ERROR_REASON_OUTPUT_EXISTS: _ErrorReason.ValueType  # 70
     """There is already an object at the output's location. Metadata: `uri`."""
     ERROR_REASON_OUTPUT_FORBIDDEN: _ErrorReason.ValueType  # 71
@@ -178,15 +180,17 @@ ERROR_REASON_SOURCE_UNAVAILABLE: ErrorReason.ValueType  # 37
 ERROR_REASON_SOURCE_DAMAGED: ErrorReason.ValueType  # 38
 """Nothing of the range could be decoded. Metadata: none."""
 ERROR_REASON_RANGE_OUTSIDE_SOURCE: ErrorReason.ValueType  # 50
-"""The range holds no frame of the source. Metadata: `source_duration`."""
+"""The range, or the part to analyse, holds no frame of the source. Metadata: `source_duration`."""
 ERROR_REASON_RANGE_OVERLAPS_END: ErrorReason.ValueType  # 51
 """The range overlaps the end of the source, and strict ranges were asked for.
 Metadata: `source_duration`.
 """
 ERROR_REASON_TOO_MANY_SEGMENTS: ErrorReason.ValueType  # 52
 """The plan holds more segments than allowed. Metadata: `limit`."""
-ERROR_REASON_NOTHING_TO_ANALYSE: ErrorReason.ValueType  # 53
-"""The analysed part holds no frame of the source. Metadata: `source_duration`."""
+ERROR_REASON_CROP_OUTSIDE_SOURCE: ErrorReason.ValueType  # 53
+"""The crop lies outside of the source's picture. Metadata: `width`, `height`."""
+ERROR_REASON_DETECTOR_REFUSED: ErrorReason.ValueType  # 54
+"""The detector refuses its settings for this source. Metadata: none."""
 ERROR_REASON_OUTPUT_EXISTS: ErrorReason.ValueType  # 70
 """There is already an object at the output's location. Metadata: `uri`."""
 ERROR_REASON_OUTPUT_FORBIDDEN: ErrorReason.ValueType  # 71

@@ -35,6 +35,7 @@ from reelsplit_server.media.plan import (
 
 #: Seconds by which a frame's time may miss the end of the one before it and still follow it.
 _JITTER = Fraction(3, 100)
+_OPUS_RATE = 48_000
 #: Seconds of silence made at a time.
 _SILENCE = 1
 #: Seconds that a decoder of each codec needs to sound right after a cut.
@@ -166,11 +167,17 @@ class EncodedAudio:
         self._start, self.end = start, end
         self._base = Fraction(source.time_base or Fraction(1, source.codec_context.sample_rate))
         rate = asked.sample_rate or _nearest_rate(codec, source.codec_context.sample_rate)
+        options: dict[str, str] = {}
+        if codec is AudioCodec.OPUS:
+            # Opus is played at 48 kHz whatever went in; a lower rate is a lower bandwidth.
+            options = {"cutoff": str(rate // 2)} if rate < _OPUS_RATE else {}
+            rate = _OPUS_RATE
         layout = _layout(asked.channels or source.codec_context.channels)
         channels = asked.channels or source.codec_context.channels
         with writing():
             self._stream = cast(
-                AudioStream, output.file.add_stream(ENCODERS[codec], rate=rate, layout=layout)
+                AudioStream,
+                output.file.add_stream(ENCODERS[codec], rate=rate, options=options, layout=layout),
             )
         context = self._stream.codec_context
         context.bit_rate = asked.bit_rate or _default_bit_rate(codec, channels)

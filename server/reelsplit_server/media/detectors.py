@@ -44,13 +44,13 @@ class CutFinder:
     ) -> None:
         """`rate` is the source's frames a second: the library counts frames by it.
 
-        Raises `MediaError` with ``DETECTOR_SETTINGS_INVALID`` for what the library refuses.
+        Raises `MediaError` with ``DETECTOR_REFUSED`` for what the library refuses.
         """
         try:
             self._detector = _build(settings, min_shot)
         except ValueError as error:
             raise MediaError(
-                "DETECTOR_SETTINGS_INVALID", f"The detector refuses its settings: {error}."
+                "DETECTOR_REFUSED", f"The detector refuses its settings: {error}."
             ) from error
         self._base, self._rate = time_base, rate
         self._ticks = array("q")

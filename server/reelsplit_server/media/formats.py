@@ -79,7 +79,7 @@ _ISO_VIDEO = frozenset({"h264", "hevc", "mpeg4", "mpeg2video", "mpeg1video", "mj
 VIDEO_IN: Mapping[Container, frozenset[str]] = MappingProxyType(
     {
         Container.MP4: _ISO_VIDEO | {"av1", "vp9", "vc1"},
-        Container.MOV: _ISO_VIDEO | {"av1", "prores", "dnxhd", "qtrle", "png", "dvvideo"},
+        Container.MOV: _ISO_VIDEO | {"prores", "dnxhd", "qtrle", "png", "dvvideo"},
         Container.MKV: _ISO_VIDEO | {"av1", "vp9", "vp8", "prores", "ffv1", "theora"},
         Container.WEBM: frozenset({"vp8", "vp9", "av1"}),
         Container.TS: frozenset({"h264", "hevc", "mpeg4", "mpeg2video", "mpeg1video"}),

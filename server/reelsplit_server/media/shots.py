@@ -80,7 +80,7 @@ def detect_shots(
     `threads` are the decoder's (0: one a core).
 
     Raises `MediaError` with ``SOURCE_UNREADABLE``, ``SOURCE_FORMAT_REFUSED``,
-    ``SOURCE_NO_VIDEO``, ``CROP_OUTSIDE_SOURCE``, ``DETECTOR_SETTINGS_INVALID``, or
+    ``SOURCE_NO_VIDEO``, ``CROP_OUTSIDE_SOURCE``, ``DETECTOR_REFUSED``, or
     ``RANGE_OUTSIDE_SOURCE`` where no frame lies in the part.
     """
     damage = Damage()

@@ -5,7 +5,6 @@ import sys
 
 import av
 import pytest
-
 from reelsplit_server.media import formats
 from reelsplit_server.media.formats import AudioCodec, Container, VideoCodec
 
@@ -62,9 +61,7 @@ def test_what_fits_gives_no_sentence() -> None:
     assert formats.check_profile(VideoCodec.HEVC, "main10") is None
     assert formats.check_level(VideoCodec.H264, "4.1") is None
     assert formats.check_pixel_format(VideoCodec.H264, "yuv422p10le") is None
-    assert (
-        formats.check_profile_with_pixel_format(VideoCodec.H264, "high10", "yuv420p10le") is None
-    )
+    assert formats.check_profile_with_pixel_format(VideoCodec.H264, "high10", "yuv420p10le") is None
     assert formats.check_sample_rate(AudioCodec.OPUS, 48_000) is None
     assert formats.check_channels(6) is None
 

@@ -5,16 +5,17 @@ from pathlib import Path
 
 import av
 import pytest
-
 from reelsplit_server.media.errors import MediaError
-from reelsplit_server.media.formats import AudioCodec, Container, VideoCodec
+from reelsplit_server.media.formats import AudioCodec, Container, VideoCodec, check_video_codec
 from reelsplit_server.media.render import (
     Action,
+    AudioMode,
     AudioSettings,
     RenderPlan,
     VideoSettings,
     render,
 )
+
 from tests.clips import AudioTrack, make_clip, read_numbers
 from tests.unit.media.rendering import cut, times
 
@@ -41,8 +42,6 @@ def clip(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def test_the_range_is_exact_in_every_container_and_codec(
     clip: Path, tmp_path: Path, container: Container, codec: VideoCodec
 ) -> None:
-    from reelsplit_server.media.formats import check_video_codec
-
     if check_video_codec(codec, container):
         pytest.skip(f"{container.value} does not hold {codec.value}")
     out = tmp_path / f"out.{container.value}"
@@ -56,7 +55,7 @@ def test_the_range_is_exact_in_every_container_and_codec(
         assert abs(time - shown[0] - index / RATE) <= tick
 
 
-@pytest.mark.parametrize("start", range(0, 14))
+@pytest.mark.parametrize("start", range(14))
 def test_neighbouring_ranges_tile_at_every_kind_of_frame(
     clip: Path, tmp_path: Path, start: int
 ) -> None:
@@ -73,9 +72,7 @@ def test_half_a_tick_is_forgiven(clip: Path, tmp_path: Path) -> None:
     assert read_numbers(out) == [5, 6]
 
 
-def test_a_constant_rate_stays_one_and_the_header_says_how_long(
-    clip: Path, tmp_path: Path
-) -> None:
+def test_a_constant_rate_stays_one_and_the_header_says_how_long(clip: Path, tmp_path: Path) -> None:
     mkv, mp4 = tmp_path / "a.mkv", tmp_path / "b.mp4"
     cut(clip, mkv, 0, None)
     result = cut(mkv, mp4, 11 / RATE, 37 / RATE)
@@ -84,7 +81,7 @@ def test_a_constant_rate_stays_one_and_the_header_says_how_long(
         assert stream.average_rate == stream.base_rate == RATE
         assert (stream.duration or 0) * Fraction(stream.time_base or 0) == Fraction(26, 24)
         assert stream.frames == 26
-    assert result.duration == pytest.approx(Fraction(26, 24), abs=Fraction(1, 1000))
+    assert abs(result.duration - Fraction(26, 24)) <= Fraction(1, 1000)
 
 
 def test_a_variable_rate_keeps_every_time(tmp_path: Path) -> None:
@@ -132,9 +129,7 @@ def test_ten_bits_stay_ten(tmp_path: Path) -> None:
     assert result.reason is None
 
 
-def test_a_codec_that_the_container_lacks_is_replaced_and_named(
-    clip: Path, tmp_path: Path
-) -> None:
+def test_a_codec_that_the_container_lacks_is_replaced_and_named(clip: Path, tmp_path: Path) -> None:
     result = cut(clip, tmp_path / "o.webm", 0, Fraction(1, 4))
     video, *audio = result.streams
     assert (video.codec, video.action) == ("vp9", Action.ENCODED)
@@ -182,7 +177,7 @@ def test_a_damaged_stretch_is_skipped_and_counted(clip: Path, tmp_path: Path) ->
     broken.write_bytes(data)
     result = cut(broken, out, 0, None)
     assert result.damaged > 0
-    assert 40 < result.frame_count < 96 or result.frame_count == 96
+    assert 40 < result.frame_count <= 96
 
 
 def test_progress_counts_every_frame(clip: Path, tmp_path: Path) -> None:
@@ -233,8 +228,6 @@ def test_copied_audio_keeps_languages_and_stays_in_step(clip: Path, tmp_path: Pa
 
 
 def test_no_audio_where_none_is_asked_for(clip: Path, tmp_path: Path) -> None:
-    from reelsplit_server.media.render import AudioMode
-
     out = tmp_path / "o.mp4"
     result = cut(clip, out, 0, 1, audio=AudioSettings(codec=AudioMode.NONE))
     assert [stream.action for stream in result.streams[1:]] == [Action.DROPPED] * 2

@@ -6,11 +6,11 @@ from pathlib import Path
 
 import av
 import pytest
-
 from reelsplit_server.media.errors import MediaError
 from reelsplit_server.media.formats import Container
 from reelsplit_server.media.hdr import hdr_of
 from reelsplit_server.media.render import Action, CutMode, VideoSettings
+
 from tests.media import footage, real
 from tests.unit.media.rendering import Picture, cut, pictures, psnr
 
@@ -66,9 +66,7 @@ def test_traits_in_every_container(name: str, container: Container, tmp_path: Pa
 @pytest.mark.long
 @pytest.mark.parametrize("container", Container)
 @pytest.mark.parametrize("name", TRAITS)
-def test_traits_copied_in_every_container(
-    name: str, container: Container, tmp_path: Path
-) -> None:
+def test_traits_copied_in_every_container(name: str, container: Container, tmp_path: Path) -> None:
     for start, end in ranges(real(name)):
         try:
             check(name, tmp_path / f"o.{container.value}", start, end, CutMode.KEYFRAME)

@@ -270,7 +270,7 @@ def test_settings_that_the_library_refuses_are_told(tmp_path: Path) -> None:
     make_clip(path, frames=4)
     with pytest.raises(MediaError, match="window_width") as caught:
         shots_of(path, ShotSettings(detector=AdaptiveSettings(window_width=0)))
-    assert caught.value.reason == "DETECTOR_SETTINGS_INVALID"
+    assert caught.value.reason == "DETECTOR_REFUSED"
 
 
 def test_what_a_callback_raises_ends_the_analysis(tmp_path: Path) -> None:
