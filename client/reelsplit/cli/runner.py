@@ -28,6 +28,8 @@ _AT_ONCE = 8
 _CANCEL_SECONDS = 15.0
 """So long an interrupted command waits for its jobs to be CANCELLED."""
 _POLL = 0.1
+_AHEAD = 1000
+"""So many events may wait to be shown."""
 
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -92,7 +94,8 @@ class Runner:
         self._reporter = reporter
         self._interrupts = interrupts
         self._check = check
-        self._messages: queue.SimpleQueue[_Message] = queue.SimpleQueue()
+        # Bounded: a slow reader of stdout slows the streams down instead of filling the memory.
+        self._messages: queue.Queue[_Message] = queue.Queue(_AHEAD)
         self._waiting: queue.SimpleQueue[_Run] = queue.SimpleQueue()
 
     def run(self, tasks: Sequence[Task]) -> list[Outcome]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from fractions import Fraction
 
 from reelsplit.types.error import Error
@@ -27,6 +28,7 @@ class JobView:
         self.error: Error | None = None
         self.source: SourceInfo | None = None
         self.segments: dict[int, Segment] = {}
+        self._counts: Counter[SegmentState] = Counter()
         self.running: dict[int, SegmentProgress] = {}
         self.notices: list[Notice] = []
         self.plan_complete = False
@@ -44,7 +46,7 @@ class JobView:
 
     def count(self, state: SegmentState) -> int:
         """The segments in this state."""
-        return sum(segment.state is state for segment in self.segments.values())
+        return self._counts[state]
 
     def apply(self, event: JobEvent) -> None:
         """Take in one event."""
@@ -70,6 +72,10 @@ class JobView:
                 pass  # A bookmark, or what a newer server tells.
 
     def _segment(self, segment: Segment) -> None:
+        before = self.segments.get(segment.index)
+        if before is not None:
+            self._counts[before.state] -= 1
+        self._counts[segment.state] += 1
         self.segments[segment.index] = segment
         if segment.state is SegmentState.RUNNING:
             self.running[segment.index] = SegmentProgress(index=segment.index)

@@ -24,7 +24,9 @@ from reelsplit_server.media.errors import MediaError
 from reelsplit_server.media.formats import VIDEO_IN, Container
 from reelsplit_server.media.order import Order
 from reelsplit_server.media.output import Output, inherit, writing
+from reelsplit_server.media.picture import display_matrix
 from reelsplit_server.media.plan import Action, RenderPlan, RenderResult, StreamKind, StreamOutcome
+from reelsplit_server.media.probe import first_frame
 from reelsplit_server.media.span import Span
 from reelsplit_server.media.tracks import Tracks, plan_others
 
@@ -49,6 +51,11 @@ def copy_between_keys(
     with open_source(file) as container:
         codec = video_stream(container).codec_context.codec.canonical_name
         outcomes = plan_others(container, plan)
+        reason = None
+        if plan.container is Container.TS and display_matrix(
+            first_frame(container, video_stream(container))
+        ):
+            reason = "the container stores no rotation: the copied picture lies on its side"
     if codec not in VIDEO_IN[plan.container]:
         raise MediaError(
             "COPY_IMPOSSIBLE",
@@ -115,9 +122,6 @@ def copy_between_keys(
         tracks.finish()
         output.close()
         on_progress(writer.frame_count)
-        reason = None
-        if plan.container is Container.TS and source.turned:
-            reason = "the container stores no rotation: the copied picture lies on its side"
         video = StreamOutcome(
             kind=StreamKind.VIDEO,
             source_index=source.video.index,
@@ -224,7 +228,6 @@ class _Source:
         self.damage = Damage()
         self.container: InputContainer = open_source(file)
         self.video: VideoStream = video_stream(self.container)
-        self.turned = False
 
     def close(self) -> None:
         self.container.close()

@@ -17,6 +17,8 @@ from typing import Any
 
 import pytest
 
+from tests.unit.cli import scripted
+
 HERE = Path(__file__).resolve().parent
 TOP = HERE.parents[2]
 
@@ -59,7 +61,7 @@ class Command:
     def gone(self) -> bool:
         """Whether the server has ended and its folder is removed."""
         facts = self.server()
-        return not alive(facts["pid"]) and not Path(facts["data"]).exists()
+        return not alive(facts["pid"]) and not Path(facts["folder"]).exists()
 
 
 @pytest.fixture
@@ -212,7 +214,7 @@ def test_a_killed_command_takes_its_server_with_it(command: Command) -> None:
     # The next run clears up behind it.
     command.told.unlink()
     assert command.run("shots", "ok.mp4")[0] == 0
-    assert not Path(facts["data"]).exists()
+    assert not Path(facts["folder"]).exists()
 
 
 def test_the_folder_of_a_run_that_lasts_is_left_alone(command: Command) -> None:
@@ -220,10 +222,10 @@ def test_the_folder_of_a_run_that_lasts_is_left_alone(command: Command) -> None:
     wait_for_line(process, '"running":[{')
     facts = command.server()
     assert command.run("shots", "ok.mp4")[0] == 0
-    assert Path(facts["data"]).exists()
+    assert Path(facts["folder"]).exists()
     process.send_signal(signal.SIGTERM)
     process.communicate(timeout=30)
-    assert not Path(facts["data"]).exists()
+    assert not Path(facts["folder"]).exists()
 
 
 def test_a_reader_who_leaves_cancels_the_job(command: Command) -> None:
@@ -239,6 +241,25 @@ def test_a_reader_who_leaves_cancels_the_job(command: Command) -> None:
     process.stderr.close()
     assert "Traceback" not in err
     assert command.gone()
+
+
+def test_an_interrupted_watch_leaves_the_job_alone(command: Command) -> None:
+    service = scripted.Scripted()
+    server, address = scripted.start(service)
+    try:
+        arguments = ["slow.mp4", "{index}.mp4", "--shots", "--server", address]
+        job_id = command.run("submit", *arguments, "--token", "")[1].strip()
+        process = command.start("watch", job_id, "--json", "--server", address)
+        wait_for_line(process, '"running":[{')
+        process.send_signal(signal.SIGINT)
+        out, _ = process.communicate(timeout=30)
+        assert process.returncode == 130
+        assert last(out)["job"]["jobId"] == job_id
+        assert "CancelJob" not in [name for name, _ in service.calls]
+    finally:
+        for cancelled in service.cancelled.values():
+            cancelled.set()
+        server.stop(0).wait()
 
 
 def test_the_server_does_not_hear_the_terminal(command: Command) -> None:

@@ -80,6 +80,20 @@ def test_failed_segments_are_counted() -> None:
     assert "1 failed" in rows(found, "film")[0].note
 
 
+def test_counts_follow_the_states() -> None:
+    found = view(
+        *(segment(index, SegmentState.PLANNED) for index in range(3)),
+        segment(1, SegmentState.RUNNING),
+        segment(1, SegmentState.PUBLISHED),
+        segment(2, SegmentState.FAILED),
+    )
+    counts = {state: found.count(state) for state in SegmentState}
+    assert counts.pop(SegmentState.PLANNED) == 1
+    assert counts.pop(SegmentState.PUBLISHED) == 1
+    assert counts.pop(SegmentState.FAILED) == 1
+    assert set(counts.values()) == {0}
+
+
 def test_the_end_leaves_one_bar() -> None:
     found = view(
         RUNNING,

@@ -68,10 +68,12 @@ def test_traits_in_every_container(name: str, container: Container, tmp_path: Pa
 @pytest.mark.parametrize("name", TRAITS)
 def test_traits_copied_in_every_container(name: str, container: Container, tmp_path: Path) -> None:
     for start, end in ranges(real(name)):
+        refused = None
         try:
             check(name, tmp_path / f"o.{container.value}", start, end, CutMode.KEYFRAME)
         except MediaError as error:
-            assert error.reason == "COPY_IMPOSSIBLE"
+            refused = error.reason
+        assert refused in (None, "COPY_IMPOSSIBLE")
 
 
 @pytest.mark.parametrize("ending", ["mp4", "mov", "mkv"])

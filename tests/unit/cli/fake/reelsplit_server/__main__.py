@@ -35,7 +35,7 @@ def main() -> None:
     server, address = scripted.start(service)
     told = os.environ.get("FAKE_TELLS")
     if told:
-        facts = {"pid": os.getpid(), "roots": options.root, "data": str(options.data_dir)}
+        facts = {"pid": os.getpid(), "roots": options.root, "folder": str(options.data_dir.parent)}
         Path(told).write_text(json.dumps(facts))
     draft = options.announce.with_suffix(".draft")
     draft.write_text(address + "\n")
