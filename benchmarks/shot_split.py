@@ -40,8 +40,8 @@ class Run:
 def commands(video: Path, out: Path) -> dict[str, list[str]]:
     """The command of each tool."""
     reelsplit = [str(BIN / "reelsplit"), "split", str(video), str(out / "{index:03d}.mp4")]
-    reelsplit += "--shots --detector adaptive --min-shot 0.6".split()
-    reelsplit += "--codec h264 --preset veryfast --crf 22 --audio aac".split()
+    reelsplit += ["--shots", "--detector", "adaptive", "--min-shot", "0.6"]
+    reelsplit += ["--codec", "h264", "--preset", "veryfast", "--crf", "22", "--audio", "aac"]
     scenedetect = [str(BIN / "scenedetect"), "--quiet", "-i", str(video), "detect-adaptive"]
     scenedetect += ["split-video", "--output", str(out), "--preset", "veryfast", "--crf", "22"]
     return {"reelsplit": reelsplit, "scenedetect": scenedetect}
@@ -82,12 +82,13 @@ def measure(tool: str, video: Path) -> Run:
 
 def machine() -> str:
     """What this was measured on."""
-    names = [line for line in Path("/proc/cpuinfo").read_text().splitlines() if "model name" in line]
-    model = names[0].partition(":")[2].strip() if names else platform.machine()
+    lines = Path("/proc/cpuinfo").read_text().splitlines()
+    names = [line.partition(":")[2].strip() for line in lines if line.startswith("model name")]
+    cores = f"{os.cpu_count()} cores of {names[0] if names else platform.machine()}"
     ffmpeg = subprocess.run(["ffmpeg", "-version"], capture_output=True, text=True, check=True)
     tools = ", ".join(f"{name} {version(name)}" for name in ("av", "scenedetect-headless"))
     first = ffmpeg.stdout.split("\n")[0].split(" Copyright")[0]
-    return f"{os.cpu_count()} cores of {model}; Python {platform.python_version()}, {tools}, {first}"
+    return f"{cores}; Python {platform.python_version()}, {tools}, {first}"
 
 
 def table(runs: dict[str, Sequence[Run]]) -> str:

@@ -63,7 +63,7 @@ def generate(folder: Path) -> None:
 
 
 def generated(folder: Path) -> dict[Path, bytes]:
-    """The generated files below ``folder`` by their relative paths; the hand-written are left out."""
+    """The generated files below ``folder`` by relative path; the hand-written are left out."""
     return {
         path.relative_to(folder): path.read_bytes()
         for package in (PACKAGE, TYPES)

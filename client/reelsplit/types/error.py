@@ -134,6 +134,9 @@ class ErrorReason(enum.StrEnum):
     COPY_IMPOSSIBLE = "COPY_IMPOSSIBLE"
     """The frames cannot be copied into this container. Metadata: `codec`, `container`."""
 
+    CONTAINER_REFUSED = "CONTAINER_REFUSED"
+    """The container refuses what would be written into it. Metadata: `detail`."""
+
     VERIFICATION_FAILED = "VERIFICATION_FAILED"
     """The segment that was written did not pass its check. Metadata: `detail`."""
 

@@ -105,6 +105,8 @@ class _ErrorReasonEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_ErrorReas
     """The encoder refuses the settings for this source. Metadata: `encoder`, `detail`."""
     ERROR_REASON_COPY_IMPOSSIBLE: _ErrorReason.ValueType  # 91
     """The frames cannot be copied into this container. Metadata: `codec`, `container`."""
+    ERROR_REASON_CONTAINER_REFUSED: _ErrorReason.ValueType  # 93
+    """The container refuses what would be written into it. Metadata: `detail`."""
     ERROR_REASON_VERIFICATION_FAILED: _ErrorReason.ValueType  # 92
     """The segment that was written did not pass its check. Metadata: `detail`."""
     ERROR_REASON_WORKER_DIED: _ErrorReason.ValueType  # 110
@@ -205,6 +207,8 @@ ERROR_REASON_ENCODER_REFUSED: ErrorReason.ValueType  # 90
 """The encoder refuses the settings for this source. Metadata: `encoder`, `detail`."""
 ERROR_REASON_COPY_IMPOSSIBLE: ErrorReason.ValueType  # 91
 """The frames cannot be copied into this container. Metadata: `codec`, `container`."""
+ERROR_REASON_CONTAINER_REFUSED: ErrorReason.ValueType  # 93
+"""The container refuses what would be written into it. Metadata: `detail`."""
 ERROR_REASON_VERIFICATION_FAILED: ErrorReason.ValueType  # 92
 """The segment that was written did not pass its check. Metadata: `detail`."""
 ERROR_REASON_WORKER_DIED: ErrorReason.ValueType  # 110

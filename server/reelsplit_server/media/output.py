@@ -31,7 +31,7 @@ _MOVIE_TIMESCALE = 48_000
 
 @contextmanager
 def writing() -> Iterator[None]:
-    """Turn failures to write into `MediaError`: ``DISK_FULL`` or ``OUTPUT_FAILED``."""
+    """Turn failures to write into `MediaError`: ``DISK_FULL`` or ``CONTAINER_REFUSED``."""
     try:
         yield
     except (av.error.FFmpegError, OSError) as error:
@@ -41,7 +41,7 @@ def writing() -> Iterator[None]:
                 "The server's working folder is full: the segment could not be written.",
             ) from error
         raise MediaError(
-            "OUTPUT_FAILED",
+            "CONTAINER_REFUSED",
             "The segment could not be written: the encoder or the container refused it.",
             metadata={"detail": str(error.strerror or "unknown")},
         ) from error
