@@ -28,6 +28,7 @@ class Command:
     def __init__(self, folder: Path) -> None:
         self.folder = folder
         self.cache = folder / "cache"
+        self.sessions: set[int] = set()
         self.environment = {
             **{name: value for name, value in os.environ.items() if "REELSPLIT" not in name},
             "PYTHONPATH": os.pathsep.join([str(TOP / "client"), str(TOP / "server")]),
@@ -57,14 +58,20 @@ class Command:
         """The processes that were started for this command, workers included."""
         found = []
         for entry in Path("/proc").iterdir():
-            if not entry.name.isdigit() or int(entry.name) == os.getpid():
+            if not entry.name.isdigit():
                 continue
             try:
+                session = os.getsid(int(entry.name))
                 environment = (entry / "environ").read_bytes()
                 command = (entry / "cmdline").read_bytes()
             except OSError:
                 continue
-            if command and str(self.cache).encode() in environment + command:
+            if session == os.getsid(0) or not command:
+                continue
+            # A server has a session of its own. Its workers' environment does not tell them.
+            if str(self.cache).encode() in environment + command:
+                self.sessions.add(session)
+            if session in self.sessions:
                 found.append(int(entry.name))
         return found
 
@@ -256,6 +263,7 @@ def test_an_interruption_leaves_no_half_file(command: Command, number: int) -> N
     process = command.start("split", "film.mp4", "out/{index}.mp4", "--every", "5", *SLOW, "--json")
     wait_for_line(process, '"state":"SEGMENT_STATE_RUNNING"')
     time.sleep(1)
+    assert len(command.servers()) > 1
     process.send_signal(number)
     out, err = process.communicate(timeout=60)
     assert process.returncode == 130, err
@@ -268,9 +276,11 @@ def test_an_interruption_leaves_no_half_file(command: Command, number: int) -> N
 def test_a_killed_command_leaves_no_process(command: Command) -> None:
     process = command.start("split", "film.mp4", "out/{index}.mp4", "--every", "5", *SLOW, "--json")
     wait_for_line(process, '"state":"SEGMENT_STATE_RUNNING"')
+    assert len(command.servers()) > 1
     process.kill()
     process.communicate(timeout=30)
     until(lambda: command.servers() == [])
+    assert [path for path in (command.folder / "out").rglob("*") if path.is_file()] == []
     assert command.run("shots", "film.mp4")[0] == 0
     assert command.clean()
 

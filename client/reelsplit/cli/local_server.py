@@ -14,13 +14,10 @@ import shutil
 import signal
 import subprocess
 import sys
-import threading
 import time
-from collections import deque
 from collections.abc import Sequence
 from pathlib import Path
 from types import TracebackType
-from typing import IO
 
 from reelsplit.cli.failures import ExitCode, Failure
 from reelsplit.cli.signals import Interrupts
@@ -28,8 +25,10 @@ from reelsplit.cli.signals import Interrupts
 MISSING_EXTRA = "the server is not installed; install it with: pip install 'reelsplit[server]'"
 _START_SECONDS = 60.0
 _STOP_SECONDS = 15.0
-_TAIL = 200
-"""So many lines of the server's log are kept."""
+_LOG_BYTES = 8 * 2**20
+"""The server's log is emptied when it is longer."""
+_TAIL_BYTES = 64 * 2**10
+"""So much of its end is read."""
 _POLL = 0.02
 _OURS = tuple(f"REELSPLIT_{name}" for name in ("TOKEN", "SERVER", "CONFIG", "LISTEN", "TLS", "LOG"))
 """What settings begin with that are not for this server. Others, such as the number of workers,
@@ -44,11 +43,11 @@ class LocalServer:
         self.target = ""
         self._roots = roots
         self._interrupts = interrupts
-        self._tail: deque[str] = deque(maxlen=_TAIL)
         self._process: subprocess.Popen[bytes] | None = None
         self._folder: Path | None = None
-        self._pump: threading.Thread | None = None
+        self._log: Path | None = None
         self._stopping = False
+        self._said = ""
 
     def __enter__(self) -> LocalServer:
         if importlib.util.find_spec("reelsplit_server") is None:
@@ -74,10 +73,16 @@ class LocalServer:
         """Raise if the server has ended although it should not."""
         if self._process is not None and not self._stopping and self._process.poll() is not None:
             raise self._failure("the local server ended unexpectedly")
+        if self._log is not None and self._log.stat().st_size > _LOG_BYTES:
+            os.truncate(self._log, 0)
 
     def log(self) -> str:
         """What the server's log last said of an error."""
-        return last_words(list(self._tail))
+        if self._log is None or not self._log.exists():
+            return self._said
+        with self._log.open("rb") as file:
+            file.seek(max(0, file.seek(0, os.SEEK_END) - _TAIL_BYTES))
+            return last_words(file.read().decode(errors="replace").splitlines())
 
     def _start(self) -> None:
         self._folder, lock = _new_folder()
@@ -86,17 +91,21 @@ class LocalServer:
         command += ["--data-dir", str(folder / "data"), "--announce", str(folder / "address")]
         command += [argument for root in self._roots for argument in ("--root", root)]
         command += ["--exit-with-stdin"]
+        self._log = folder / "log"
         try:
-            self._process = subprocess.Popen(  # noqa: S603
-                command,
-                stdin=subprocess.PIPE,
-                stdout=subprocess.DEVNULL,
-                stderr=subprocess.PIPE,
-                env=_environment(self.token),
-                pass_fds=() if lock is None else (lock,),
-                # A Ctrl-C at the terminal is for us alone.
-                start_new_session=True,
-            )
+            # No pipe: if we are killed, or stopped for a while, the server can still write.
+            # Appending, so that we can empty the file.
+            with self._log.open("ab") as log:
+                self._process = subprocess.Popen(  # noqa: S603
+                    command,
+                    stdin=subprocess.PIPE,
+                    stdout=subprocess.DEVNULL,
+                    stderr=log,
+                    env=_environment(self.token),
+                    pass_fds=() if lock is None else (lock,),
+                    # A Ctrl-C at the terminal is for us alone.
+                    start_new_session=True,
+                )
         except OSError as error:
             raise Failure(
                 ExitCode.UNREACHABLE, f"the local server cannot be started: {error.strerror}"
@@ -104,9 +113,6 @@ class LocalServer:
         finally:
             if lock is not None:
                 os.close(lock)
-        assert self._process.stderr is not None
-        self._pump = threading.Thread(target=self._keep, args=(self._process.stderr,), daemon=True)
-        self._pump.start()
 
     def _await_address(self) -> None:
         assert self._process is not None
@@ -123,14 +129,7 @@ class LocalServer:
             time.sleep(_POLL)
         self.target = announced.read_text(encoding="utf-8").strip()
 
-    def _keep(self, stream: IO[bytes]) -> None:
-        with contextlib.suppress(ValueError, OSError):
-            for line in stream:
-                self._tail.append(line.decode(errors="replace").rstrip())
-
     def _failure(self, message: str) -> Failure:
-        if self._pump is not None:
-            self._pump.join(1)
         said = self.log()
         if "No module named" in said:
             return Failure(
@@ -156,6 +155,7 @@ class LocalServer:
             except subprocess.TimeoutExpired:
                 _kill_group(process)
                 process.wait()
+        self._said = self.log()
         if self._folder is not None:
             shutil.rmtree(self._folder, ignore_errors=True)
         if self._kill in self._interrupts.at_once:

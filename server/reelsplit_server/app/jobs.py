@@ -179,14 +179,14 @@ class Jobs:
         with _translated():
             # Taken first: what happens between the two is told by the watch as well.
             position = await self._store.last_position()
-            records, total = await self._store.find(principal, chosen, after, size + 1)
+            records, more, total = await self._store.find(principal, chosen, after, size)
         token = ""
-        if len(records) > size:
-            last_record = records[size - 1]
+        if more:
+            last_record = records[-1]
             values = (micros(last_record.create_time), last_record.job_id)
             token = self._sealer.seal("list", bound, values)
         return JobPage(
-            jobs=[self._present(record) for record in records[:size]],
+            jobs=[self._present(record) for record in records],
             next_page_token=token,
             total_size=total,
             watch_token=self._sealer.seal("watch-all", [principal], [position]),

@@ -1,1 +1,1 @@
-"""The heart: jobs, segments and events, their transitions, store and scheduler. Knows no gRPC, codec or cloud."""
+"""The heart: records, transitions, store and scheduler. Knows no gRPC, codec or cloud."""

@@ -20,7 +20,7 @@ from alembic.config import Config
 from alembic.migration import MigrationContext
 from alembic.script import ScriptDirectory
 from sqlalchemy import Connection, Engine, event
-from sqlalchemy.exc import DBAPIError, SQLAlchemyError
+from sqlalchemy.exc import DBAPIError, IntegrityError, SQLAlchemyError
 
 from reelsplit_server.jobs.records import StoredEvent
 
@@ -87,7 +87,10 @@ class Database:
 
     def open(self) -> None:
         """Bring the schema up to date and start writing. Blocks; called once, at start."""
-        migrate(self._engine)
+        try:
+            migrate(self._engine)
+        except SQLAlchemyError as error:
+            raise StoreUnavailableError(f"the database cannot be used: {error}") from error
         self._thread.start()
 
     async def close(self) -> None:
@@ -151,9 +154,9 @@ class Database:
                     try:
                         with connection.begin_nested():
                             result = write.function(transaction)
-                    except DBAPIError:
-                        raise
                     except Exception as error:
+                        if isinstance(error, DBAPIError) and not isinstance(error, IntegrityError):
+                            raise
                         # Told to the one caller whose function it was.
                         settled.append((write, None, error))
                     else:

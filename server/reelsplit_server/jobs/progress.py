@@ -11,6 +11,8 @@ from reelsplit_server.jobs.records import JobRecord
 
 _WINDOW = 5.0
 """Seconds over which speeds are taken."""
+_LONGEST = 366 * 86400.0
+"""Seconds behind which a time that is left is a guess that helps nobody."""
 _DETECTION = 0.35
 _INDEXING = 0.01
 """What a second of the source costs to analyse, against 1 for making it: with and without looking
@@ -118,7 +120,8 @@ class Meter:
         percent = min(99.9, 100.0 * done / total) if total > 0 else 0.0
         self._floor = percent = max(self._floor, percent)
         rate = self._work.per_second
-        known = total > 0 and rate > 0 and (self.plan_complete or self._tiles)
+        left = max(0.0, total - done)
+        known = total > 0 and left < rate * _LONGEST and (self.plan_complete or self._tiles)
         return JobProgress(
             percent=percent,
             phase=JobPhase.CUTTING if self.plan_complete else JobPhase.ANALYSING,
@@ -127,7 +130,7 @@ class Meter:
             if self.plan_complete
             else self._analysis_rate.per_second,
             frames_per_second=self._frame_rate.per_second,
-            time_left=max(0.0, total - done) / rate if known else None,
+            time_left=left / rate if known else None,
             segment_count=job.segment_count,
             published_count=job.published_count,
             failed_count=job.failed_count,

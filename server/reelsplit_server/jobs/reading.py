@@ -22,6 +22,9 @@ from reelsplit_server.jobs.rows import (
     segment_record,
 )
 
+_MOST_BYTES = 2 * 2**20
+"""What the specs of one page of jobs may take together: a message must hold the page."""
+
 
 class Reading:
     """The reading half of the store."""
@@ -39,11 +42,11 @@ class Reading:
         chosen: JobFilter,
         after: tuple[int, str] | None,
         size: int,
-    ) -> tuple[list[JobRecord], int]:
-        """At most ``size`` jobs behind ``after`` (create time in microseconds, id), and how many
-        match in all."""
+    ) -> tuple[list[JobRecord], bool, int]:
+        """At most ``size`` jobs behind ``after`` (create time in microseconds, id), whether there
+        are more behind them, and how many match in all. Fewer come where their specs are large."""
 
-        def work(connection: Connection) -> tuple[list[JobRecord], int]:
+        def work(connection: Connection) -> tuple[list[JobRecord], bool, int]:
             jobs = schema.jobs.c
             query = jobs_query().where(schema.principals.c.name == principal)
             if chosen.states:
@@ -73,8 +76,14 @@ class Reading:
                 )
             if not chosen.oldest_first:
                 order = [column.desc() for column in order]  # type: ignore[misc]
-            rows = connection.execute(query.order_by(*order).limit(size))
-            return [job_record(row) for row in rows], total
+            found: list[JobRecord] = []
+            room = _MOST_BYTES
+            for row in connection.execute(query.order_by(*order).limit(size + 1)):
+                room -= len(row.spec)
+                if len(found) == size or (room < 0 and found):
+                    return found, True, total
+                found.append(job_record(row))
+            return found, False, total
 
         return await self._database.read(work)
 

@@ -492,6 +492,8 @@ class Scheduler:
         progress = job.meter.progress(job.record)
         # Kept before it is told, so that no restart can go behind what was told.
         await self._store.raise_percent(job.record.job_id, progress.percent)
+        if job.ending:
+            return
         self._events.progress(job.record.principal, job.record.job_id, progress)
 
 

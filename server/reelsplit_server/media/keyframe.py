@@ -134,6 +134,7 @@ def copy_between_keys(
         start, end = span.offset(zero), span.offset(writer.end_pts)
         return RenderResult(
             frame_count=writer.frame_count,
+            early_frames=writer.early_frames,
             start=start,
             end=end,
             start_pts=zero,
@@ -168,6 +169,7 @@ class _Copier:
         self._filter = _with_sets(output, source)
         self._order = Order(depth=depth, step=self._step)
         self.frame_count = 0
+        self.early_frames = 0
         self.end_pts = zero
 
     def push(self, packet: Packet[Stream]) -> None:
@@ -195,6 +197,7 @@ class _Copier:
         pts, dts, duration = packet.pts or 0, packet.dts or 0, packet.duration or 1
         self.end_pts = max(self.end_pts, pts + duration)
         self.frame_count += pts >= self._zero
+        self.early_frames += self._zero <= pts < self._span.low
         tick = self._span.time_base
 
         def place(ticks: int) -> int:

@@ -110,6 +110,8 @@ class StreamOutcome:
 class RenderResult:
     frame_count: int
     """Video frames in the output."""
+    early_frames: int = 0
+    """How many of them lie before the plan's start."""
     start: Fraction
     """Seconds from t = 0 to the first frame in the output, exactly."""
     end: Fraction

@@ -64,8 +64,8 @@ def render(
 
     Raises `MediaError`: ``RANGE_OUTSIDE_SOURCE`` where no frame lies in the range,
     ``SOURCE_DAMAGED`` where none of it can be decoded, ``COPY_IMPOSSIBLE``, ``ENCODER_REFUSED``,
-    ``CONTAINER_REFUSED``, ``DISK_FULL``, and what `open_source` raises. What was written of a failed
-    segment is left for the caller to remove.
+    ``CONTAINER_REFUSED``, ``DISK_FULL``, and what `open_source` raises. What was written of a
+    failed segment is left for the caller to remove.
     """
     if plan.start < 0 or (plan.end is not None and plan.end <= plan.start):
         raise ValueError(f"not a range: {plan.start} to {plan.end}")

@@ -9,7 +9,7 @@ import secrets
 import shutil
 import stat
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path, PurePosixPath
 
 from reelsplit_server.storage.errors import StorageError
@@ -123,7 +123,7 @@ class Files:
     def _walk(self, target: PurePosixPath, *, make: bool) -> tuple[int, str, PurePosixPath | None]:
         """Walk to the folder of ``target``; or to a link on the way, and where it leads."""
         given = next((root for root in self._roots if target.is_relative_to(root)), None)
-        if given is None or target == given:
+        if given is None or target == given or ".." in target.parts:
             raise _OutsideError
         *folders, name = target.relative_to(given).parts
         here = self._roots[given]
@@ -139,10 +139,8 @@ class Files:
                 if place == len(folders):
                     break
                 if make:
-                    try:
+                    with suppress(FileExistsError):
                         os.mkdir(part, dir_fd=folder)
-                    except FileExistsError:
-                        pass
                 inner = os.open(part, _FOLDER, dir_fd=folder)
                 os.close(folder)
                 folder = inner
@@ -182,10 +180,8 @@ def _copied(scratch: Path, folder: int) -> Iterator[Path]:
             os.fsync(copy.fileno())
         yield Path(hidden)
     finally:
-        try:
+        with suppress(FileNotFoundError):
             os.unlink(hidden, dir_fd=folder)
-        except FileNotFoundError:
-            pass
 
 
 def _source_error(error: OSError, path: str) -> StorageError:

@@ -57,7 +57,10 @@ def parse(text: str) -> Location:
         raise LocationError("holds control characters")
     if not _SCHEME.match(text):
         return Location(Scheme.FILE, _file_path(text))
-    parts = urlsplit(text)
+    try:
+        parts = urlsplit(text)
+    except ValueError:
+        raise LocationError("is no URI: its host cannot be read") from None
     try:
         scheme = Scheme(parts.scheme.lower())
     except ValueError:
@@ -66,6 +69,8 @@ def parse(text: str) -> Location:
             f"has the scheme {parts.scheme!r}; a path or one of {schemes} is taken"
         ) from None
     if scheme is not Scheme.FILE:
+        if not parts.netloc:
+            raise LocationError("names no bucket or host")
         return Location(scheme, parts.path)
     if parts.netloc not in ("", "localhost"):
         raise LocationError("is a file URI with a host; write file:///path")
@@ -85,10 +90,17 @@ def _file_path(text: str) -> str:
 
 
 def public(text: str) -> str:
-    """The location as it may be shown: without userinfo, query and fragment."""
+    """The location as it may be shown: without userinfo, query and fragment. Of what cannot be
+    read only the scheme is."""
     if not _SCHEME.match(text):
         return text
-    parts = urlsplit(text)
-    if parts.scheme.lower() == Scheme.FILE:
+    scheme = text.partition(":")[0]
+    if scheme.lower() == Scheme.FILE:
         return text
+    try:
+        parts = urlsplit(text)
+    except ValueError:
+        return f"{scheme}:"
+    if not parts.netloc:
+        return f"{scheme}:"
     return urlunsplit((parts.scheme, parts.netloc.rsplit("@", 1)[-1], parts.path, "", ""))

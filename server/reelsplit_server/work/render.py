@@ -149,15 +149,14 @@ def _describe(segment: Segment, result: RenderResult) -> Segment:
         message = f"{result.damaged} broken places of the source were skipped."
         notices.append(told.Notice(code="SOURCE_DAMAGED", message=message))
     before = segment.bounds or SegmentBounds()
-    # A cut at key frames moves the bounds, and only the frames inside can be counted then.
-    moved = result.start != before.start_offset or result.end != before.end_offset
+    first = before.start_frame - result.early_frames
     return dataclasses.replace(
         segment,
         bounds=SegmentBounds(
             start_offset=result.start,
             end_offset=result.end,
-            start_frame=0 if moved and whole else before.start_frame,
-            end_frame=0 if moved and whole else before.end_frame,
+            start_frame=first,
+            end_frame=first + result.frame_count if whole else before.end_frame,
             start_pts=result.start_pts,
             end_pts=result.end_pts,
             time_base=result.time_base,

@@ -1,0 +1,119 @@
+"""An engine that does units as a script says, and the scheduler around it."""
+
+from __future__ import annotations
+
+import asyncio
+import dataclasses
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from contextlib import asynccontextmanager
+from fractions import Fraction
+from pathlib import Path
+
+from reelsplit import Segment, SourceInfo
+from reelsplit_server.engine import seam
+from reelsplit_server.jobs.records import JobRecord
+from reelsplit_server.jobs.scheduler import Limits, Scheduler
+
+from tests.unit.jobs.keeping import Kept, pieces
+
+Script = Callable[[seam.Unit, seam.OnReport], Awaitable[seam.Outcome]]
+SOURCE = SourceInfo(container="mp4", duration=Fraction(10))
+
+
+class ScriptedEngine:
+    """Runs ``script``, or does every unit at once and well."""
+
+    def __init__(self, slots: int = 2, segments: Sequence[Segment] = ()) -> None:
+        self.slots = slots
+        self.segments = list(segments or pieces(2))
+        self.script: Script = self.well
+        self.begun: list[tuple[str, str]] = []
+        """The job and label of each unit, in the order in which they were begun."""
+        self.published: list[tuple[str, int]] = []
+        self.running = 0
+        self.most = 0
+
+    async def start(self) -> None: ...
+
+    async def stop(self) -> None: ...
+
+    async def run(
+        self, unit: seam.Unit, on_report: seam.OnReport, *, timeout: float | None
+    ) -> seam.Outcome:
+        self.begun.append((unit.job_id, unit.label))
+        self.running += 1
+        self.most = max(self.most, self.running)
+        try:
+            async with asyncio.timeout(timeout):
+                return await self.script(unit, on_report)
+        finally:
+            self.running -= 1
+
+    async def well(self, unit: seam.Unit, on_report: seam.OnReport) -> seam.Outcome:
+        """Do a unit as a worker does."""
+        match unit:
+            case seam.Analyse():
+                await on_report(seam.Opened(source=SOURCE))
+                await on_report(seam.Planned(segments=self.segments))
+                return seam.PlanDone(source=SOURCE)
+            case seam.Render(segment=segment):
+                await on_report(seam.Progress(fraction=0.5, frames=12))
+                await on_report(seam.Publishing(checksum="sha256:" + "0" * 64))
+                self.published.append((unit.job_id, segment.index))
+                uri = f"/v/out/{segment.index}.mp4"
+                return seam.Published(segment=dataclasses.replace(segment, uri=uri))
+            case seam.Remove(uris=uris):
+                return seam.Removed(count=len(uris))
+
+
+class Gate:
+    """Holds units whose label is among ``labels`` until it is opened."""
+
+    def __init__(self, engine: ScriptedEngine, *labels: str) -> None:
+        self._engine, self._labels = engine, labels
+        self.open = asyncio.Event()
+        self.reached = asyncio.Event()
+        engine.script = self.run
+
+    async def run(self, unit: seam.Unit, on_report: seam.OnReport) -> seam.Outcome:
+        if unit.label.startswith(self._labels):
+            self.reached.set()
+            await self.open.wait()
+        return await self._engine.well(unit, on_report)
+
+
+@asynccontextmanager
+async def scheduling(
+    keep: Kept, engine: ScriptedEngine, *, tries: int = 3, grace: float = 0
+) -> AsyncIterator[Scheduler]:
+    """A scheduler at work, until the block ends."""
+    limits = Limits(
+        access=seam.Access(roots=()),
+        scratch=Path("/nonexistent"),
+        cores=4,
+        tries=tries,
+        most_segments=1000,
+        most_pixels=10**6,
+    )
+    scheduler = Scheduler(keep.store, keep.log, engine, limits)
+    await scheduler.start()
+    try:
+        yield scheduler
+    finally:
+        await asyncio.wait_for(scheduler.stop(grace), 20)
+
+
+async def until(keep: Kept, job_id: str, done: Callable[[JobRecord], bool]) -> JobRecord:
+    """Wait until a job is as wanted, at most 20 seconds."""
+    follower = keep.log.follow_job(job_id)
+    try:
+        async with asyncio.timeout(20):
+            while not done(record := await keep.store.get(None, job_id)):
+                await follower.woken(1)
+            return record
+    finally:
+        keep.log.leave(follower)
+
+
+async def ended(keep: Kept, job_id: str) -> JobRecord:
+    return await until(keep, job_id, lambda record: record.ended)

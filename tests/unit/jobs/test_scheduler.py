@@ -1,0 +1,637 @@
+"""The scheduler: what is worked on next, what is tried again, and how jobs end."""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+from collections import Counter
+from pathlib import Path
+
+import pytest
+from reelsplit import Error, JobState, JobStateChanged, SegmentChanged, SegmentState
+from reelsplit_server.engine import seam
+from reelsplit_server.jobs.scheduler import RemoveError
+
+from tests.unit.jobs.engines import Gate, ScriptedEngine, ended, scheduling, until
+from tests.unit.jobs.keeping import Kept, kept, pieces
+
+
+@pytest.fixture(autouse=True)
+def soon(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What is tried again is tried at once."""
+    monkeypatch.setattr("reelsplit_server.jobs.scheduler._MOST_DELAY", 0.01)
+
+
+async def _states(keep: Kept, job_id: str) -> list[SegmentState]:
+    return [segment.state for segment in (await keep.store.segments(job_id))[0]]
+
+
+async def _history(keep: Kept, job_id: str) -> list[tuple[int, SegmentState]]:
+    """The changes of segments in order; the sequence of all events has no gap."""
+    events = [item.event for item in await keep.store.events(job_id, 0, 100_000)]
+    assert [event.sequence for event in events] == list(range(1, len(events) + 1))
+    return [
+        (e.event.segment.index, e.event.segment.state)
+        for e in events
+        if isinstance(e.event, SegmentChanged) and e.event.segment is not None
+    ]
+
+
+async def _published_once(keep: Kept, job_id: str, count: int) -> None:
+    history = Counter(await _history(keep, job_id))
+    assert {i: history[i, SegmentState.PUBLISHED] for i in range(count)} == dict.fromkeys(
+        range(count), 1
+    )
+
+
+# --- The whole job ---------------------------------------------------------------------------
+
+
+async def test_a_job_goes_from_pending_to_success(keep: Kept) -> None:
+    engine = ScriptedEngine(segments=pieces(5))
+    async with scheduling(keep, engine) as scheduler:
+        job = await keep.add()
+        scheduler.add(job)
+        record = await ended(keep, job.job_id)
+    assert (record.state, record.percent, record.published_count) == (JobState.SUCCEEDED, 100.0, 5)
+    await _published_once(keep, job.job_id, 5)
+    events = [item.event.event for item in await keep.store.events(job.job_id, 0, 100)]
+    states = [event.state for event in events if isinstance(event, JobStateChanged)]
+    assert states == [JobState.PENDING, JobState.RUNNING, JobState.SUCCEEDED]
+    assert keep.log.last_progress(job.job_id) is None
+
+
+async def test_a_job_without_output_ends_with_its_segments_planned(keep: Kept) -> None:
+    engine = ScriptedEngine()
+    async with scheduling(keep, engine) as scheduler:
+        job = await keep.add(output=None)
+        scheduler.add(job)
+        assert (await ended(keep, job.job_id)).state is JobState.SUCCEEDED
+    assert await _states(keep, job.job_id) == [SegmentState.PLANNED] * 2
+    assert engine.begun == [(job.job_id, "analyse")]
+
+
+async def test_segments_are_made_while_the_analysis_goes_on(keep: Kept) -> None:
+    engine, made = ScriptedEngine(), asyncio.Event()
+
+    async def script(unit: seam.Unit, on_report: seam.OnReport) -> seam.Outcome:
+        if isinstance(unit, seam.Analyse):
+            await on_report(seam.Planned(segments=pieces(1)))
+            await made.wait()
+            await on_report(seam.Planned(segments=pieces(1, first=1)))
+            return seam.PlanDone(source=seam.Opened.__dataclass_fields__ and engine_source)
+        outcome = await engine.well(unit, on_report)
+        made.set()
+        return outcome
+
+    from tests.unit.jobs.engines import SOURCE as engine_source
+
+    engine.script = script
+    async with scheduling(keep, engine) as scheduler:
+        job = await keep.add()
+        scheduler.add(job)
+        assert (await ended(keep, job.job_id)).state is JobState.SUCCEEDED
+    assert await _states(keep, job.job_id) == [SegmentState.PUBLISHED] * 2
+
+
+async def test_a_source_that_fails_fails_the_job_with_its_reason(keep: Kept) -> None:
+    engine = ScriptedEngine()
+    error = Error(reason="SOURCE_NOT_FOUND", message="There is nothing.")
+
+    async def script(_unit: seam.Unit, _on_report: seam.OnReport) -> seam.Outcome:
+        return seam.Failed(error=error, transient=False)
+
+    engine.script = script
+    async with scheduling(keep, engine) as scheduler:
+        job = await keep.add()
+        scheduler.add(job)
+        record = await ended(keep, job.job_id)
+    assert (record.state, record.error) == (JobState.FAILED, error)
+    assert len(engine.begun) == 1
+
+
+async def test_an_engine_with_a_fault_fails_the_job_and_goes_on(keep: Kept) -> None:
+    engine = ScriptedEngine()
+
+    async def script(_unit: seam.Unit, _on_report: seam.OnReport) -> seam.Outcome:
+        raise RuntimeError("a fault that nobody expected")
+
+    engine.script = script
+    async with scheduling(keep, engine) as scheduler:
+        job = await keep.add()
+        scheduler.add(job)
+        record = await ended(keep, job.job_id)
+        assert record.error is not None
+        assert (record.state, record.error.reason) == (JobState.FAILED, "INTERNAL")
+        assert "nobody expected" not in record.error.message
+        engine.script = engine.well
+        other = await keep.add()
+        scheduler.add(other)
+        assert (await ended(keep, other.job_id)).state is JobState.SUCCEEDED
+
+
+# --- Choosing --------------------------------------------------------------------------------
+
+
+async def _order(keep: Kept, engine: ScriptedEngine, jobs: list[tuple[str, int]]) -> list[str]:
+    """Submit jobs (principal, priority) while the engine is busy; the order of their analyses."""
+    gate = Gate(engine, "analyse")
+    async with scheduling(keep, engine) as scheduler:
+        plug = await keep.add(principal="plug", output=None)
+        scheduler.add(plug)
+        await asyncio.wait_for(gate.reached.wait(), 10)
+        ids = []
+        for principal, priority in jobs:
+            job = await keep.add(principal=principal, priority=priority)
+            keep.clock.now = keep.clock.now.replace(microsecond=len(ids) + 1)
+            scheduler.add(job)
+            ids.append(job.job_id)
+        gate.open.set()
+        for job_id in ids:
+            await ended(keep, job_id)
+    names = dict(zip(ids, "abcdefghijklmnopqrstuvwxyz", strict=False))
+    return [names[job] for job, label in engine.begun if label == "analyse" and job in names]
+
+
+async def test_higher_priority_goes_first_and_age_decides_among_equals(keep: Kept) -> None:
+    jobs = [("me", 0), ("me", 5), ("me", -5), ("me", 5), ("me", 100)]
+    assert await _order(keep, ScriptedEngine(slots=1), jobs) == ["e", "b", "d", "a", "c"]
+
+
+async def test_one_caller_with_many_jobs_does_not_keep_another_waiting(keep: Kept) -> None:
+    jobs = [("many", 0)] * 8 + [("few", 0)]
+    order = await _order(keep, ScriptedEngine(slots=1), jobs)
+    assert order.index("i") <= 2
+
+
+async def test_two_slots_are_shared_between_two_callers(keep: Kept) -> None:
+    engine = ScriptedEngine(slots=2, segments=pieces(6))
+    async with scheduling(keep, engine) as scheduler:
+        gate = Gate(engine, "render")
+        many = [await keep.add(principal="many") for _ in range(2)]
+        for job in many:
+            scheduler.add(job)
+        await asyncio.wait_for(gate.reached.wait(), 10)
+        few = await keep.add(principal="few")
+        scheduler.add(few)
+        gate.open.set()
+        await ended(keep, few.job_id)
+        unfinished = [await keep.store.get(None, job.job_id) for job in many]
+        assert not all(record.ended for record in unfinished)
+        for job in many:
+            await ended(keep, job.job_id)
+
+
+async def test_jobs_wait_as_pending_until_there_is_room_to_begin_them(keep: Kept) -> None:
+    engine = ScriptedEngine(slots=2, segments=pieces(4))
+    async with scheduling(keep, engine) as scheduler:
+        gate = Gate(engine, "render")
+        jobs = [await keep.add() for _ in range(12)]
+        for job in jobs:
+            scheduler.add(job)
+        await asyncio.wait_for(gate.reached.wait(), 10)
+        await asyncio.sleep(0.2)
+        records = [await keep.store.get(None, job.job_id) for job in jobs]
+        running = [record for record in records if record.state is JobState.RUNNING]
+        assert len(running) <= 2 * engine.slots
+        gate.open.set()
+        for job in jobs:
+            assert (await ended(keep, job.job_id)).state is JobState.SUCCEEDED
+    assert engine.most <= engine.slots
+
+
+async def test_a_lone_job_may_use_all_slots_and_all_cores(keep: Kept) -> None:
+    engine, threads = ScriptedEngine(slots=4, segments=pieces(8)), set[tuple[str, int]]()
+
+    async def script(unit: seam.Unit, on_report: seam.OnReport) -> seam.Outcome:
+        assert not isinstance(unit, seam.Remove)
+        threads.add((unit.label.split()[0], unit.threads))
+        await asyncio.sleep(0.02)
+        return await engine.well(unit, on_report)
+
+    engine.script = script
+    async with scheduling(keep, engine) as scheduler:
+        job = await keep.add()
+        scheduler.add(job)
+        await ended(keep, job.job_id)
+    assert engine.most == 4
+    assert ("analyse", 4) in threads
+    assert ("render", 1) in threads
+
+
+# --- Trying again ----------------------------------------------------------------------------
+
+
+async def test_what_may_pass_another_time_is_tried_again(keep: Kept) -> None:
+    engine, tries = ScriptedEngine(), Counter[str]()
+
+    async def script(unit: seam.Unit, on_report: seam.OnReport) -> seam.Outcome:
+        tries[unit.label] += 1
+        if tries[unit.label] < 3:
+            error = Error(reason="SOURCE_UNAVAILABLE", message="Not now.")
+            return seam.Failed(error=error, transient=True)
+        return await engine.well(unit, on_report)
+
+    engine.script = script
+    async with scheduling(keep, engine) as scheduler:
+        job = await keep.add()
+        scheduler.add(job)
+        assert (await ended(keep, job.job_id)).state is JobState.SUCCEEDED
+    assert tries == {"analyse": 3, "render 0": 3, "render 1": 3}
+    await _published_once(keep, job.job_id, 2)
+
+
+async def test_an_analysis_that_is_repeated_plans_nothing_twice(keep: Kept) -> None:
+    engine, died = ScriptedEngine(segments=pieces(4)), []
+
+    async def script(unit: seam.Unit, on_report: seam.OnReport) -> seam.Outcome:
+        if isinstance(unit, seam.Analyse) and not died:
+            died.append(unit)
+            await on_report(seam.Planned(segments=pieces(2)))
+            raise seam.WorkerDiedError("killed")
+        return await engine.well(unit, on_report)
+
+    engine.script = script
+    async with scheduling(keep, engine) as scheduler:
+        job = await keep.add()
+        scheduler.add(job)
+        assert (await ended(keep, job.job_id)).state is JobState.SUCCEEDED
+    await _published_once(keep, job.job_id, 4)
+    assert len([label for _, label in engine.begun if label.startswith("render")]) == 4
+
+
+@pytest.mark.parametrize("label", ["analyse", "render 1"])
+async def test_a_unit_that_kills_its_workers_is_given_up(keep: Kept, label: str) -> None:
+    engine = ScriptedEngine(segments=pieces(3))
+
+    async def script(unit: seam.Unit, on_report: seam.OnReport) -> seam.Outcome:
+        if unit.label == label:
+            raise seam.WorkerDiedError("killed")
+        return await engine.well(unit, on_report)
+
+    engine.script = script
+    async with scheduling(keep, engine, tries=3) as scheduler:
+        job = await keep.add()
+        scheduler.add(job)
+        record = await ended(keep, job.job_id)
+    assert record.state is JobState.FAILED
+    assert engine.begun.count((job.job_id, label)) == 3
+    error = record.error
+    if label != "analyse":
+        assert error is not None
+        assert (error.reason, error.metadata["indexes"]) == ("SEGMENTS_FAILED", "1")
+        assert (error.metadata["failed"], error.metadata["total"]) == ("1", "3")
+        error = (await keep.store.segment(job.job_id, 1))[0].error
+        assert record.published_count == 2
+    assert error is not None
+    assert (error.reason, error.metadata) == ("WORKER_DIED", {"tries": "3"})
+
+
+async def test_what_cannot_pass_is_tried_once(keep: Kept) -> None:
+    engine = ScriptedEngine(segments=pieces(3))
+
+    async def script(unit: seam.Unit, on_report: seam.OnReport) -> seam.Outcome:
+        if unit.label == "render 1":
+            error = Error(reason="OUTPUT_EXISTS", message="It is there.")
+            return seam.Failed(error=error, transient=False)
+        return await engine.well(unit, on_report)
+
+    engine.script = script
+    async with scheduling(keep, engine) as scheduler:
+        job = await keep.add()
+        scheduler.add(job)
+        record = await ended(keep, job.job_id)
+    assert engine.begun.count((job.job_id, "render 1")) == 1
+    assert record.error is not None
+    assert record.error.reason == "SEGMENTS_FAILED"
+    assert await _states(keep, job.job_id) == [
+        SegmentState.PUBLISHED,
+        SegmentState.FAILED,
+        SegmentState.PUBLISHED,
+    ]
+
+
+# --- Failing fast, timeouts, cancelling ------------------------------------------------------
+
+
+async def test_fail_fast_stops_at_the_first_segment_that_fails(keep: Kept) -> None:
+    engine, held = ScriptedEngine(slots=2, segments=pieces(6)), asyncio.Event()
+
+    async def script(unit: seam.Unit, on_report: seam.OnReport) -> seam.Outcome:
+        if unit.label == "render 1":
+            await held.wait()
+            error = Error(reason="ENCODER_REFUSED", message="No.")
+            return seam.Failed(error=error, transient=False)
+        if unit.label == "render 0":
+            held.set()
+            await asyncio.Event().wait()
+        return await engine.well(unit, on_report)
+
+    engine.script = script
+    async with scheduling(keep, engine) as scheduler:
+        job = await keep.add(fail_fast=True)
+        scheduler.add(job)
+        record = await ended(keep, job.job_id)
+    assert record.state is JobState.FAILED
+    assert record.failed_count == 6
+    segments, _ = await keep.store.segments(job.job_id)
+    reasons = [segment.error.reason for segment in segments if segment.error]
+    assert reasons == ["SKIPPED_AFTER_FAILURE", "ENCODER_REFUSED"] + ["SKIPPED_AFTER_FAILURE"] * 4
+    assert segments[0].error is not None
+    assert segments[0].error.metadata == {"segment_index": "1"}
+
+
+async def test_fail_fast_also_heeds_what_the_plan_refuses(keep: Kept) -> None:
+    engine = ScriptedEngine(segments=pieces(3, wrong=[2]))
+    Gate(engine, "render")
+    async with scheduling(keep, engine) as scheduler:
+        job = await keep.add(fail_fast=True)
+        scheduler.add(job)
+        record = await ended(keep, job.job_id)
+    assert (record.state, record.failed_count) == (JobState.FAILED, 3)
+
+
+async def test_without_fail_fast_what_the_plan_refuses_stops_no_other(keep: Kept) -> None:
+    engine = ScriptedEngine(segments=pieces(3, wrong=[0]))
+    async with scheduling(keep, engine) as scheduler:
+        job = await keep.add()
+        scheduler.add(job)
+        record = await ended(keep, job.job_id)
+    assert (record.state, record.failed_count) == (JobState.FAILED, 1)
+    assert record.published_count == 2
+
+
+async def test_cancelling_puts_segments_back_and_ends_cancelled(keep: Kept) -> None:
+    engine = ScriptedEngine(slots=2, segments=pieces(4))
+    gate = Gate(engine, "render")
+    async with scheduling(keep, engine) as scheduler:
+        job = await keep.add()
+        scheduler.add(job)
+        await asyncio.wait_for(gate.reached.wait(), 10)
+        record = await scheduler.cancel(await keep.store.get(None, job.job_id))
+        assert engine.running == 0
+    assert record.state is JobState.CANCELLED
+    assert record.expire_time is not None
+    assert await _states(keep, job.job_id) == [SegmentState.PLANNED] * 4
+    events = [item.event.event for item in await keep.store.events(job.job_id, 0, 100)]
+    states = [event.state for event in events if isinstance(event, JobStateChanged)]
+    assert states[-2:] == [JobState.CANCELLING, JobState.CANCELLED]
+
+
+async def test_a_waiting_job_is_cancelled_at_once(keep: Kept) -> None:
+    engine = ScriptedEngine(slots=1)
+    gate = Gate(engine, "analyse")
+    async with scheduling(keep, engine) as scheduler:
+        busy, waiting = await keep.add(), await keep.add()
+        scheduler.add(busy)
+        await asyncio.wait_for(gate.reached.wait(), 10)
+        scheduler.add(waiting)
+        assert (await scheduler.cancel(waiting)).state is JobState.CANCELLED
+        gate.open.set()
+        await ended(keep, busy.job_id)
+    assert (waiting.job_id, "analyse") not in engine.begun
+
+
+async def test_a_segment_that_is_being_published_when_its_job_is_cancelled_is_listed(
+    keep: Kept,
+) -> None:
+    engine = ScriptedEngine(slots=1, segments=pieces(2))
+    publishing, finish = asyncio.Event(), asyncio.Event()
+
+    async def script(unit: seam.Unit, on_report: seam.OnReport) -> seam.Outcome:
+        if isinstance(unit, seam.Render):
+            await on_report(seam.Publishing(checksum="sha256:" + "1" * 64))
+            publishing.set()
+            await finish.wait()
+            return seam.Published(segment=unit.segment)
+        return await engine.well(unit, on_report)
+
+    engine.script = script
+    async with scheduling(keep, engine) as scheduler:
+        job = await keep.add()
+        scheduler.add(job)
+        await asyncio.wait_for(publishing.wait(), 10)
+        record = await keep.store.get(None, job.job_id)
+        cancelling = asyncio.create_task(scheduler.cancel(record))
+        await until(keep, job.job_id, lambda r: r.state is JobState.CANCELLING)
+        finish.set()
+        assert (await cancelling).state is JobState.CANCELLED
+    assert await _states(keep, job.job_id) == [SegmentState.PUBLISHED, SegmentState.PLANNED]
+
+
+async def test_a_segment_that_begins_while_its_job_is_stopped_does_not_stay_running(
+    keep: Kept,
+) -> None:
+    """The write that begins it is not taken back by a caller that goes away."""
+    engine, fail, go = ScriptedEngine(slots=2, segments=pieces(2)), asyncio.Event(), None
+
+    async def script(unit: seam.Unit, on_report: seam.OnReport) -> seam.Outcome:
+        if unit.label == "render 0":
+            await fail.wait()
+            raise RuntimeError("stops the job at once")
+        return await engine.well(unit, on_report)
+
+    engine.script = script
+    engine.segments = pieces(1)
+    go = threading.Event()
+    analysed = asyncio.Event()
+
+    async def late(unit: seam.Unit, on_report: seam.OnReport) -> seam.Outcome:
+        if isinstance(unit, seam.Analyse):
+            await on_report(seam.Planned(segments=pieces(2)))
+            analysed.set()
+            await fail.wait()
+            raise RuntimeError("stops the job at once")
+        await asyncio.Event().wait()
+        raise AssertionError
+
+    engine.script = late
+    async with scheduling(keep, engine) as scheduler:
+        job = await keep.add()
+        scheduler.add(job)
+        await asyncio.wait_for(analysed.wait(), 10)
+        await until(keep, job.job_id, lambda r: r.segment_count == 2)
+        # The writer is held up, so that the segment's beginning waits for it.
+        blocked = asyncio.create_task(keep.database.write(lambda _: go.wait(10)))
+        await asyncio.sleep(0)
+        fail.set()
+        for _ in range(20):
+            await asyncio.sleep(0.005)
+        go.set()
+        await blocked
+        assert (await ended(keep, job.job_id)).state is JobState.FAILED
+        await keep.database.write(lambda _: None)
+    assert SegmentState.RUNNING not in await _states(keep, job.job_id)
+
+
+async def test_a_job_that_takes_too_long_fails(keep: Kept) -> None:
+    engine = ScriptedEngine()
+    Gate(engine, "render 1")
+    async with scheduling(keep, engine) as scheduler:
+        job = await keep.add(timeout=0.3)
+        scheduler.add(job)
+        keep.clock.now = __import__("datetime").datetime.now(__import__("datetime").UTC)
+        record = await ended(keep, job.job_id)
+    assert record.error is not None
+    assert (record.state, record.error.reason) == (JobState.FAILED, "DEADLINE_EXCEEDED")
+    assert SegmentState.RUNNING not in await _states(keep, job.job_id)
+
+
+async def test_a_segment_that_takes_too_long_fails_alone(keep: Kept) -> None:
+    engine = ScriptedEngine(segments=pieces(3))
+    Gate(engine, "render 1")
+    async with scheduling(keep, engine) as scheduler:
+        job = await keep.add(segment_timeout=0.2)
+        scheduler.add(job)
+        record = await ended(keep, job.job_id)
+    assert (record.published_count, record.failed_count) == (2, 1)
+    error = (await keep.store.segment(job.job_id, 1))[0].error
+    assert error is not None
+    assert error.reason == "DEADLINE_EXCEEDED"
+    assert engine.begun.count((job.job_id, "render 1")) == 1
+
+
+# --- Restarts --------------------------------------------------------------------------------
+
+
+async def test_after_a_stop_in_the_middle_the_job_goes_on_and_nothing_is_done_twice(
+    tmp_path: Path,
+) -> None:
+    engine = ScriptedEngine(slots=1, segments=pieces(4))
+    gate = Gate(engine, "render 2")
+    async with kept(tmp_path) as keep:
+        async with scheduling(keep, engine) as scheduler:
+            job, waiting = await keep.add(), await keep.add()
+            scheduler.add(job)
+            await asyncio.wait_for(gate.reached.wait(), 10)
+            scheduler.add(waiting)
+        published = SegmentState.PUBLISHED
+        planned = SegmentState.PLANNED
+        assert await _states(keep, job.job_id) == [published, published, planned, planned]
+        assert (await keep.store.get(None, job.job_id)).state is JobState.RUNNING
+        percent = (await keep.store.get(None, job.job_id)).percent
+        assert percent > 0
+    again = ScriptedEngine(slots=1, segments=pieces(4))
+    async with kept(tmp_path) as keep, scheduling(keep, again):
+        assert (await ended(keep, job.job_id)).state is JobState.SUCCEEDED
+        assert (await ended(keep, waiting.job_id)).state is JobState.SUCCEEDED
+        await _published_once(keep, job.job_id, 4)
+        history = await _history(keep, job.job_id)
+    assert again.begun[:2] == [(job.job_id, "render 2"), (job.job_id, "render 3")]
+    assert history.count((2, SegmentState.PLANNED)) == 2
+
+
+async def test_a_killed_server_puts_running_segments_back(tmp_path: Path) -> None:
+    async with kept(tmp_path) as keep:
+        job = await keep.add()
+        await keep.store.change_job(job.job_id, JobState.RUNNING)
+        await keep.store.plan(job.job_id, pieces(2))
+        segment, _ = await keep.store.segment(job.job_id, 1)
+        await keep.store.change_segment(segment, SegmentState.RUNNING)
+    engine = ScriptedEngine()
+    async with kept(tmp_path) as keep, scheduling(keep, engine):
+        assert (await ended(keep, job.job_id)).state is JobState.SUCCEEDED
+        await _published_once(keep, job.job_id, 2)
+        assert (await keep.store.segment(job.job_id, 1))[0].attempt == 2
+
+
+async def test_a_job_that_was_being_cancelled_ends_cancelled_after_a_restart(
+    tmp_path: Path,
+) -> None:
+    async with kept(tmp_path) as keep:
+        job = await keep.add()
+        await keep.store.change_job(job.job_id, JobState.RUNNING)
+        await keep.store.plan(job.job_id, pieces(1))
+        segment, _ = await keep.store.segment(job.job_id, 0)
+        await keep.store.change_segment(segment, SegmentState.RUNNING)
+        await keep.store.change_job(job.job_id, JobState.CANCELLING)
+    engine = ScriptedEngine()
+    async with kept(tmp_path) as keep, scheduling(keep, engine):
+        assert (await keep.store.get(None, job.job_id)).state is JobState.CANCELLED
+        assert await _states(keep, job.job_id) == [SegmentState.PLANNED]
+    assert engine.begun == []
+
+
+async def test_fail_fast_holds_over_a_restart(tmp_path: Path) -> None:
+    async with kept(tmp_path) as keep:
+        job = await keep.add(fail_fast=True)
+        await keep.store.change_job(job.job_id, JobState.RUNNING)
+        await keep.store.plan(job.job_id, pieces(3, wrong=[1]))
+    engine = ScriptedEngine(segments=pieces(3, wrong=[1]))
+    Gate(engine, "render")
+    async with kept(tmp_path) as keep, scheduling(keep, engine):
+        assert (await ended(keep, job.job_id)).state is JobState.FAILED
+        assert await _states(keep, job.job_id) == [SegmentState.FAILED] * 3
+
+
+async def test_what_an_earlier_attempt_was_about_to_publish_is_handed_on(tmp_path: Path) -> None:
+    async with kept(tmp_path) as keep:
+        job = await keep.add()
+        await keep.store.change_job(job.job_id, JobState.RUNNING)
+        await keep.store.plan(job.job_id, pieces(1))
+        segment, _ = await keep.store.segment(job.job_id, 0)
+        await keep.store.change_segment(segment, SegmentState.RUNNING)
+        await keep.store.intend(job.job_id, 0, "sha256:mine")
+    engine, intents = ScriptedEngine(segments=pieces(1)), []
+
+    async def script(unit: seam.Unit, on_report: seam.OnReport) -> seam.Outcome:
+        if isinstance(unit, seam.Render):
+            intents.append(unit.intent)
+        return await engine.well(unit, on_report)
+
+    engine.script = script
+    async with kept(tmp_path) as keep, scheduling(keep, engine):
+        await ended(keep, job.job_id)
+    assert intents == ["sha256:mine"]
+
+
+async def test_stopping_lets_units_end_within_the_grace(tmp_path: Path) -> None:
+    engine = ScriptedEngine(slots=1, segments=pieces(2))
+    gate = Gate(engine, "render 0")
+    async with kept(tmp_path) as keep:
+        async with scheduling(keep, engine, grace=10) as scheduler:
+            job = await keep.add()
+            scheduler.add(job)
+            await asyncio.wait_for(gate.reached.wait(), 10)
+            asyncio.get_running_loop().call_later(0.1, gate.open.set)
+        states = await _states(keep, job.job_id)
+        assert states == [SegmentState.PUBLISHED, SegmentState.PLANNED]
+
+
+# --- Retries and removal ---------------------------------------------------------------------
+
+
+async def test_a_retried_job_makes_only_what_failed(keep: Kept) -> None:
+    engine, broken = ScriptedEngine(segments=pieces(3)), [True]
+
+    async def script(unit: seam.Unit, on_report: seam.OnReport) -> seam.Outcome:
+        if unit.label == "render 1" and broken:
+            error = Error(reason="DISK_FULL", message="No space.")
+            return seam.Failed(error=error, transient=False)
+        return await engine.well(unit, on_report)
+
+    engine.script = script
+    async with scheduling(keep, engine) as scheduler:
+        job = await keep.add()
+        scheduler.add(job)
+        assert (await ended(keep, job.job_id)).state is JobState.FAILED
+        broken.clear()
+        scheduler.add(await keep.store.retry(job.job_id, "again"))
+        record = await ended(keep, job.job_id)
+    assert (record.state, record.attempt) == (JobState.SUCCEEDED, 2)
+    await _published_once(keep, job.job_id, 3)
+    assert [label for _, label in engine.begun].count("analyse") == 1
+
+
+async def test_outputs_are_removed_by_a_worker(keep: Kept) -> None:
+    engine = ScriptedEngine()
+    async with scheduling(keep, engine) as scheduler:
+        assert await scheduler.remove("0" * 32, ("/v/a", "/v/b")) == 2
+
+        async def dies(_unit: seam.Unit, _on_report: seam.OnReport) -> seam.Outcome:
+            raise seam.WorkerDiedError("killed")
+
+        engine.script = dies
+        with pytest.raises(RemoveError) as caught:
+            await scheduler.remove("0" * 32, ("/v/a",))
+        assert caught.value.error.reason == "WORKER_DIED"
