@@ -73,7 +73,7 @@ async def running(settings: Settings) -> AsyncIterator[str]:
         database = Database(folder / "reelsplit.db", events.commit, lambda: datetime.now(UTC))
         await asyncio.to_thread(database.open)
         store = Store(database)
-        engine = LocalEngine(settings.workers)
+        engine = LocalEngine(settings.workers, folder / "scratch")
         limits = Limits(
             access=Access(roots=tuple(settings.root)),
             scratch=folder / "scratch",

@@ -18,7 +18,11 @@ def configure(level: str, style: str) -> None:
         structlog.processors.TimeStamper(fmt="iso", utc=True),
     ]
     if style == "text":
-        renderer = structlog.dev.ConsoleRenderer(colors=sys.stderr.isatty())
+        renderer = structlog.dev.ConsoleRenderer(
+            colors=sys.stderr.isatty(),
+            # The default shows the values of variables, and specs may hold credentials.
+            exception_formatter=structlog.dev.plain_traceback,
+        )
     else:
         shared.append(structlog.processors.format_exc_info)
     number = logging.getLevelNamesMapping()[level.upper()]

@@ -35,6 +35,8 @@ from reelsplit_server.work.units import (
 log = structlog.get_logger(__name__)
 _LINE = 16 * 2**20
 """The longest report, in bytes."""
+_MOST_PATH = 100
+"""A socket's path may have some hundred bytes, and no more."""
 _ENVIRONMENT = ("PATH", "LANG", "LC_ALL", "TMPDIR", "TZ", "LD_LIBRARY_PATH", "PYTHONPATH")
 
 
@@ -63,7 +65,8 @@ class LocalEngine:
     it does: one that is killed while it speaks disturbs no other.
     """
 
-    def __init__(self, workers: int) -> None:
+    def __init__(self, workers: int, folder: Path) -> None:
+        """``folder`` is private to this server, and gets the socket."""
         self._workers = workers
         self._runs: dict[str, _Run] = {}
         self._free: asyncio.Queue[ProcessPool] = asyncio.Queue()
@@ -73,8 +76,10 @@ class LocalEngine:
         # has neither threads nor gRPC in it.
         self._context = multiprocessing.get_context("forkserver")
         self._context.set_forkserver_preload(["reelsplit_server.work.preload"])
-        # A socket's path may be at most 107 bytes long, so it cannot lie in the data folder.
-        self._folder = Path(tempfile.mkdtemp(prefix="reelsplit-"))
+        self._spare: Path | None = None
+        if len(os.fsencode(folder)) > _MOST_PATH:
+            folder = self._spare = Path(tempfile.mkdtemp(prefix="reelsplit-"))
+        self._socket = folder / "s"
 
     @property
     def slots(self) -> int:
@@ -83,9 +88,7 @@ class LocalEngine:
 
     async def start(self) -> None:
         """Start the processes, so that the first unit finds them ready."""
-        self._server = await asyncio.start_unix_server(
-            self._listen, self._folder / "s", limit=_LINE
-        )
+        self._server = await asyncio.start_unix_server(self._listen, self._socket, limit=_LINE)
         with _scrubbed_environment():
             started = [self._new_pool() for _ in range(self._workers)]
             await asyncio.gather(
@@ -106,7 +109,8 @@ class LocalEngine:
         for pool in self._pools:
             pool.stop()  # type: ignore[no-untyped-call]
         await asyncio.gather(*(asyncio.to_thread(pool.join) for pool in self._pools))
-        shutil.rmtree(self._folder, ignore_errors=True)
+        if self._spare is not None:
+            shutil.rmtree(self._spare, ignore_errors=True)
 
     async def run(self, unit: Unit, on_report: OnReport, *, timeout: float | None) -> Outcome:
         """Do a unit; see `reelsplit_server.engine.seam.Engine.run`."""
@@ -125,7 +129,7 @@ class LocalEngine:
     ) -> Outcome:
         name, secret = secrets.token_hex(8), secrets.token_hex(16)
         run = self._runs[name] = _Run(secret, on_report)
-        arguments = (unit, str(self._folder / "s"), name, secret)
+        arguments = (unit, str(self._socket), name, secret)
         future = pool.schedule(entry.execute, args=arguments, timeout=timeout or None)
         try:
             await asyncio.wrap_future(future)

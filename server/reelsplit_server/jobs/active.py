@@ -26,7 +26,8 @@ class ActiveJob:
     waiting: deque[int] = field(default_factory=deque)
     running: dict[int, asyncio.Task[None]] = field(default_factory=dict)
     tries: dict[int, int] = field(default_factory=dict)
-    delayed: int = 0
+    again: dict[int, float] = field(default_factory=dict)
+    """Units that will be tried again, each with the seconds that it waits for that."""
     ending: bool = False
     told: float = 0.0
     deadline: asyncio.TimerHandle | None = None
@@ -59,7 +60,7 @@ class ActiveJob:
     @property
     def idle(self) -> bool:
         """Whether nothing of it is under way or will be."""
-        return not (self.waiting or self.running or self.delayed)
+        return not (self.waiting or self.running or self.again)
 
 
 def length(segment: Segment) -> float:

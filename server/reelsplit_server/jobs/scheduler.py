@@ -63,7 +63,8 @@ class Scheduler:
         self._engine = engine
         self._limits = limits
         self._clock = clock
-        self._pending: list[tuple[int, float, str]] = []
+        self._pending: dict[str, list[tuple[int, float, str]]] = {}
+        self._turns: Counter[str] = Counter()
         self._jobs: dict[str, ActiveJob] = {}
         self._work: set[asyncio.Task[None]] = set()
         self._endings: set[asyncio.Task[None]] = set()
@@ -103,8 +104,11 @@ class Scheduler:
         """A job waits for its turn."""
         priority = record.spec.priority or 0
         entry = (-priority, record.create_time.timestamp(), record.job_id)
-        heapq.heappush(self._pending, entry)
+        self._wait(record.principal, entry)
         self._wake.set()
+
+    def _wait(self, principal: str, entry: tuple[int, float, str]) -> None:
+        heapq.heappush(self._pending.setdefault(principal, []), entry)
 
     async def cancel(self, record: JobRecord) -> JobRecord:
         """Stop a job; answers when its workers are gone. Raises `TransitionError` where the job
@@ -155,41 +159,59 @@ class Scheduler:
 
     async def _dispatch(self) -> None:
         while len(self._work) < self._engine.slots:
-            job = self._choose()
-            if self._pending and (job is None or self._rank(job) > self._rank_of_pending()):
-                await self._admit()
-            elif job is not None:
-                self._begin(job, job.waiting.popleft())
-            else:
-                return
+            match self._choose():
+                case None:
+                    return
+                case str(principal):
+                    await self._admit(principal)
+                case job:
+                    principal = job.record.principal
+                    self._turns[principal] = 1 + max(self._turns.values(), default=0)
+                    self._begin(job, job.waiting.popleft())
 
-    def _choose(self) -> ActiveJob | None:
-        ready = [job for job in self._jobs.values() if job.waiting and not job.ending]
-        return min(ready, key=self._rank) if ready else None
+    def _choose(self) -> ActiveJob | str | None:
+        """The job whose unit goes next; or a caller, whose next waiting job is to be admitted.
 
-    def _rank(self, job: ActiveJob) -> tuple[int, int, int, float]:
-        """Lower goes first: priority, then who has the fewest units under way, then age."""
-        share = Counter(
-            other.record.principal for other in self._jobs.values() for _ in other.running
-        )
-        return (
-            -(job.record.spec.priority or 0),
-            share[job.record.principal],
-            len(job.running),
-            job.record.create_time.timestamp(),
-        )
+        Priority decides first; then which caller has the fewest units under way, and which had
+        its last turn longest ago; then which job has the fewest under way; then age. Jobs that
+        wait stand in the same order, so that none is admitted before a unit of it can begin.
+        """
+        shares = Counter(job.record.principal for job in self._jobs.values() for _ in job.running)
 
-    def _rank_of_pending(self) -> tuple[int, int, int, float]:
-        priority, created, _ = self._pending[0]
-        return (priority, 0, 0, created)
+        def rank(
+            principal: str, priority: int, running: int, created: float
+        ) -> tuple[int, int, int, int, float]:
+            return -priority, shares[principal], self._turns[principal], running, created
 
-    async def _admit(self) -> None:
-        _, _, job_id = heapq.heappop(self._pending)
+        best: ActiveJob | str | None = None
+        least: tuple[int, int, int, int, float] | None = None
+        for job in self._jobs.values():
+            if job.waiting and not job.ending:
+                record = job.record
+                created = record.create_time.timestamp()
+                made = rank(record.principal, record.spec.priority or 0, len(job.running), created)
+                if least is None or made < least:
+                    best, least = job, made
+        for principal, waiting in self._pending.items():
+            negative, created, _ = waiting[0]
+            made = rank(principal, -negative, 0, created)
+            if least is None or made < least:
+                best, least = principal, made
+        return best
+
+    async def _admit(self, principal: str) -> None:
+        entry = heapq.heappop(self._pending[principal])
+        if not self._pending[principal]:
+            del self._pending[principal]
         try:
-            record = await self._store.change_job(job_id, JobState.RUNNING)
+            record = await self._store.change_job(entry[2], JobState.RUNNING)
         except (NoSuchJobError, TransitionError):
             # Cancelled or deleted while it waited.
             return
+        except Exception:
+            # Still PENDING in the store: it keeps its turn.
+            self._wait(principal, entry)
+            raise
         await self._activate(record)
 
     async def _activate(self, record: JobRecord) -> None:
@@ -212,6 +234,8 @@ class Scheduler:
             )
         log.info("job_running", job_id=record.job_id, attempt=record.attempt)
         await self._tick(job, force=True)
+        if record.failed_count and record.spec.fail_fast:
+            self._fail(job, None)
         self._end_if_done(job)
 
     def _begin(self, job: ActiveJob, key: int) -> None:
@@ -223,6 +247,9 @@ class Scheduler:
         def done(task: asyncio.Task[None]) -> None:
             self._work.discard(task)
             job.running.pop(key, None)
+            if key in job.again:
+                # Not before the unit is put back, which may take long on a slow disk.
+                asyncio.get_running_loop().call_later(job.again[key], self._again, job, key)
             if not task.cancelled() and (error := task.exception()) is not None:
                 log.error("unit_failed", job_id=job.record.job_id, exc_info=error)
                 self._fail(job, _internal(error))
@@ -282,7 +309,14 @@ class Scheduler:
     async def _render(self, job: ActiveJob, index: int) -> None:
         job_id = job.record.job_id
         segment, intent = await self._store.segment(job_id, index)
-        job.record, segment = await self._store.change_segment(segment, SegmentState.RUNNING)
+        begun = asyncio.create_task(self._store.change_segment(segment, SegmentState.RUNNING))
+        try:
+            job.record, segment = await asyncio.shield(begun)
+        except asyncio.CancelledError:
+            # The write is made all the same, so it is undone by another.
+            _, segment = await begun
+            await self._store.change_segment(segment, SegmentState.PLANNED)
+            raise
         seconds = length(segment)
         job.meter.begun(index, seconds)
         unit = seam.Render(
@@ -350,9 +384,7 @@ class Scheduler:
         )
         again = isinstance(outcome, seam.Failed) and outcome.transient
         if again and tries < self._limits.tries and not job.ending:
-            job.delayed += 1
-            delay = min(_MOST_DELAY, 0.5 * 2.0**tries)
-            asyncio.get_running_loop().call_later(delay, self._again, job, key)
+            job.again[key] = min(_MOST_DELAY, 0.5 * 2.0**tries)
             return None
         return outcome
 
@@ -382,7 +414,7 @@ class Scheduler:
             raise
 
     def _again(self, job: ActiveJob, key: int) -> None:
-        job.delayed -= 1
+        del job.again[key]
         if not job.ending:
             job.waiting.append(key)
         self._wake.set()

@@ -16,7 +16,6 @@ from reelsplit.types.error import Error
 
 from reelsplit_server.media.errors import MediaError
 from reelsplit_server.storage.errors import StorageError
-from reelsplit_server.work import analyse, remove, render
 from reelsplit_server.work.channel import Channel
 from reelsplit_server.work.units import Analyse, Failed, Remove, Render, Unit
 
@@ -49,6 +48,9 @@ def ready() -> None:
 
 def execute(unit: Unit, path: str, name: str, secret: str) -> None:
     """Do one unit and report on it over the socket at ``path``. Raises nothing."""
+    # The server knows this function by name and must not load a codec for it.
+    from reelsplit_server.work import analyse, remove, render
+
     channel = Channel(path, name, secret)
     # Without the server there is nobody to report to, and nothing may be published.
     with contextlib.suppress(ConnectionError):
@@ -61,7 +63,7 @@ def execute(unit: Unit, path: str, name: str, secret: str) -> None:
                 case Remove():
                     remove.run(unit, channel)
         except (MediaError, StorageError) as error:
-            told = Error(reason=error.reason, message=error.message, metadata=error.metadata)
+            told = Error(reason=error.reason, message=error.message, metadata=dict(error.metadata))
             channel.tell(Failed(error=told, transient=error.transient))
         except ConnectionError:
             raise

@@ -1,3 +1,5 @@
 """What every worker needs, loaded once into the process that workers are forked from."""
 
-from reelsplit_server.work import entry  # noqa: F401
+from reelsplit_server.work import analyse, entry, remove, render
+
+__all__ = ["analyse", "entry", "remove", "render"]

@@ -24,7 +24,9 @@ class ScriptedEngine:
     """Runs ``script``, or does every unit at once and well."""
 
     def __init__(self, slots: int = 2, segments: Sequence[Segment] = ()) -> None:
-        self.slots = slots
+        self._slots = slots
+        self.on_choosing: Callable[[], None] = lambda: None
+        """Called whenever the scheduler looks for a free slot."""
         self.segments = list(segments or pieces(2))
         self.script: Script = self.well
         self.begun: list[tuple[str, str]] = []
@@ -32,6 +34,11 @@ class ScriptedEngine:
         self.published: list[tuple[str, int]] = []
         self.running = 0
         self.most = 0
+
+    @property
+    def slots(self) -> int:
+        self.on_choosing()
+        return self._slots
 
     async def start(self) -> None: ...
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import threading
 from collections import Counter
+from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
@@ -12,7 +13,7 @@ from reelsplit import Error, JobState, JobStateChanged, SegmentChanged, SegmentS
 from reelsplit_server.engine import seam
 from reelsplit_server.jobs.scheduler import RemoveError
 
-from tests.unit.jobs.engines import Gate, ScriptedEngine, ended, scheduling, until
+from tests.unit.jobs.engines import SOURCE, Gate, ScriptedEngine, ended, scheduling, until
 from tests.unit.jobs.keeping import Kept, kept, pieces
 
 
@@ -79,12 +80,10 @@ async def test_segments_are_made_while_the_analysis_goes_on(keep: Kept) -> None:
             await on_report(seam.Planned(segments=pieces(1)))
             await made.wait()
             await on_report(seam.Planned(segments=pieces(1, first=1)))
-            return seam.PlanDone(source=seam.Opened.__dataclass_fields__ and engine_source)
+            return seam.PlanDone(source=SOURCE)
         outcome = await engine.well(unit, on_report)
         made.set()
         return outcome
-
-    from tests.unit.jobs.engines import SOURCE as engine_source
 
     engine.script = script
     async with scheduling(keep, engine) as scheduler:
@@ -423,54 +422,44 @@ async def test_a_segment_that_begins_while_its_job_is_stopped_does_not_stay_runn
     keep: Kept,
 ) -> None:
     """The write that begins it is not taken back by a caller that goes away."""
-    engine, fail, go = ScriptedEngine(slots=2, segments=pieces(2)), asyncio.Event(), None
+    engine = ScriptedEngine(slots=2, segments=pieces(3))
+    first, second, fail = asyncio.Event(), asyncio.Event(), asyncio.Event()
+    go, blocked = threading.Event(), list[asyncio.Task[bool]]()
 
     async def script(unit: seam.Unit, on_report: seam.OnReport) -> seam.Outcome:
         if unit.label == "render 0":
+            first.set()
             await fail.wait()
             raise RuntimeError("stops the job at once")
+        if unit.label == "render 1":
+            await first.wait()
+            second.set()
         return await engine.well(unit, on_report)
 
-    engine.script = script
-    engine.segments = pieces(1)
-    go = threading.Event()
-    analysed = asyncio.Event()
+    def hold_the_writer_up() -> None:
+        if second.is_set() and not blocked:
+            blocked.append(asyncio.create_task(keep.database.write(lambda _: go.wait(10))))
+            # By then the third segment's beginning waits behind it.
+            asyncio.get_running_loop().call_later(0.1, fail.set)
+            asyncio.get_running_loop().call_later(0.2, go.set)
 
-    async def late(unit: seam.Unit, on_report: seam.OnReport) -> seam.Outcome:
-        if isinstance(unit, seam.Analyse):
-            await on_report(seam.Planned(segments=pieces(2)))
-            analysed.set()
-            await fail.wait()
-            raise RuntimeError("stops the job at once")
-        await asyncio.Event().wait()
-        raise AssertionError
-
-    engine.script = late
+    engine.script, engine.on_choosing = script, hold_the_writer_up
     async with scheduling(keep, engine) as scheduler:
         job = await keep.add()
         scheduler.add(job)
-        await asyncio.wait_for(analysed.wait(), 10)
-        await until(keep, job.job_id, lambda r: r.segment_count == 2)
-        # The writer is held up, so that the segment's beginning waits for it.
-        blocked = asyncio.create_task(keep.database.write(lambda _: go.wait(10)))
-        await asyncio.sleep(0)
-        fail.set()
-        for _ in range(20):
-            await asyncio.sleep(0.005)
-        go.set()
-        await blocked
         assert (await ended(keep, job.job_id)).state is JobState.FAILED
-        await keep.database.write(lambda _: None)
-    assert SegmentState.RUNNING not in await _states(keep, job.job_id)
+    assert blocked
+    states = await _states(keep, job.job_id)
+    assert states == [SegmentState.PLANNED, SegmentState.PUBLISHED, SegmentState.PLANNED]
 
 
 async def test_a_job_that_takes_too_long_fails(keep: Kept) -> None:
     engine = ScriptedEngine()
     Gate(engine, "render 1")
     async with scheduling(keep, engine) as scheduler:
+        keep.clock.now = datetime.now(UTC)
         job = await keep.add(timeout=0.3)
         scheduler.add(job)
-        keep.clock.now = __import__("datetime").datetime.now(__import__("datetime").UTC)
         record = await ended(keep, job.job_id)
     assert record.error is not None
     assert (record.state, record.error.reason) == (JobState.FAILED, "DEADLINE_EXCEEDED")
@@ -557,7 +546,8 @@ async def test_fail_fast_holds_over_a_restart(tmp_path: Path) -> None:
         job = await keep.add(fail_fast=True)
         await keep.store.change_job(job.job_id, JobState.RUNNING)
         await keep.store.plan(job.job_id, pieces(3, wrong=[1]))
-    engine = ScriptedEngine(segments=pieces(3, wrong=[1]))
+        await keep.store.plan_complete(job.job_id, SOURCE, ())
+    engine = ScriptedEngine()
     Gate(engine, "render")
     async with kept(tmp_path) as keep, scheduling(keep, engine):
         assert (await ended(keep, job.job_id)).state is JobState.FAILED
