@@ -9,7 +9,7 @@ import os
 import secrets
 import shutil
 from collections.abc import AsyncIterator, Iterator
-from contextlib import asynccontextmanager, contextmanager
+from contextlib import AsyncExitStack, asynccontextmanager, contextmanager
 from datetime import UTC, datetime, timedelta
 from fractions import Fraction
 from pathlib import Path
@@ -68,21 +68,16 @@ def data_folder(folder: Path) -> Iterator[Path]:
 @asynccontextmanager
 async def running(settings: Settings) -> AsyncIterator[str]:
     """A server that answers, until the block ends; gives its real address. Drains at the end."""
-    with data_folder(settings.data_dir) as folder:
+    async with AsyncExitStack() as stack:
+        folder = stack.enter_context(data_folder(settings.data_dir))
         events = EventLog()
         database = Database(folder / "reelsplit.db", events.commit, lambda: datetime.now(UTC))
-        await asyncio.to_thread(database.open)
-        store = Store(database)
         engine = LocalEngine(settings.workers, folder / "scratch")
-        limits = Limits(
-            access=Access(roots=tuple(settings.root)),
-            scratch=folder / "scratch",
-            cores=os.cpu_count() or 1,
-            tries=settings.tries,
-            most_segments=settings.max_segments,
-            most_pixels=settings.max_pixels,
-        )
-        scheduler = Scheduler(store, events, engine, limits)
+        stack.push_async_callback(database.close)
+        stack.push_async_callback(engine.stop)
+        await asyncio.gather(asyncio.to_thread(database.open), engine.start())
+        store = Store(database)
+        scheduler = Scheduler(store, events, engine, _limits(settings, folder / "scratch"))
         sealer = Sealer(await store.property("token_key", lambda: secrets.token_bytes(32)))
         jobs = Jobs(store, events, scheduler, sealer, _bounds(settings))
         watching = Watching(jobs, store, events, sealer, settings.max_watches)
@@ -93,7 +88,6 @@ async def running(settings: Settings) -> AsyncIterator[str]:
             address = server.bind(settings.listen, _identity(settings))
         except OSError as error:
             raise StartError(str(error)) from error
-        await engine.start()
         await scheduler.start()
         await server.start()
         sweeper = asyncio.create_task(_sweep(store))
@@ -108,9 +102,7 @@ async def running(settings: Settings) -> AsyncIterator[str]:
             await scheduler.stop(settings.grace)
             events.wake_all()
             await server.stop(_ANSWERS)
-            await engine.stop()
-            await database.close()
-            log.info("stopped")
+    log.info("stopped")
 
 
 async def _sweep(store: Store) -> None:
@@ -119,6 +111,17 @@ async def _sweep(store: Store) -> None:
             while expired := await store.sweep():
                 log.info("jobs_forgotten", count=len(expired))
         await asyncio.sleep(_SWEEP)
+
+
+def _limits(settings: Settings, scratch: Path) -> Limits:
+    return Limits(
+        access=Access(roots=tuple(settings.root)),
+        scratch=scratch,
+        cores=os.cpu_count() or 1,
+        tries=settings.tries,
+        most_segments=settings.max_segments,
+        most_pixels=settings.max_pixels,
+    )
 
 
 def _bounds(settings: Settings) -> Bounds:

@@ -89,13 +89,15 @@ class LocalEngine:
     async def start(self) -> None:
         """Start the processes, so that the first unit finds them ready."""
         self._server = await asyncio.start_unix_server(self._listen, self._socket, limit=_LINE)
-        with _scrubbed_environment():
-            started = [self._new_pool() for _ in range(self._workers)]
-            await asyncio.gather(
-                *(asyncio.wrap_future(pool.schedule(entry.ready)) for pool in started)
-            )
-        for pool in started:
+        for pool in await asyncio.to_thread(self._start_pools):
             self._free.put_nowait(pool)
+
+    def _start_pools(self) -> list[ProcessPool]:
+        with _scrubbed_environment():
+            pools = [self._new_pool() for _ in range(self._workers)]
+            for future in [pool.schedule(entry.ready) for pool in pools]:
+                future.result()
+        return pools
 
     def _new_pool(self) -> ProcessPool:
         pool = ProcessPool(max_workers=1, context=self._context, initializer=entry.prepare)

@@ -95,8 +95,9 @@ class Database:
 
     async def close(self) -> None:
         """Finish what was handed in, and close."""
-        self._queue.put(None)
-        await asyncio.to_thread(self._thread.join)
+        if self._thread.is_alive():
+            self._queue.put(None)
+            await asyncio.to_thread(self._thread.join)
         self._readers.shutdown()
         self._engine.dispose()
 

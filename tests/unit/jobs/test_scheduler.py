@@ -423,14 +423,13 @@ async def test_a_segment_that_begins_while_its_job_is_stopped_does_not_stay_runn
 ) -> None:
     """The write that begins it is not taken back by a caller that goes away."""
     engine = ScriptedEngine(slots=2, segments=pieces(3))
-    first, second, fail = asyncio.Event(), asyncio.Event(), asyncio.Event()
+    first, second = asyncio.Event(), asyncio.Event()
     go, blocked = threading.Event(), list[asyncio.Task[bool]]()
 
     async def script(unit: seam.Unit, on_report: seam.OnReport) -> seam.Outcome:
         if unit.label == "render 0":
             first.set()
-            await fail.wait()
-            raise RuntimeError("stops the job at once")
+            await asyncio.Event().wait()
         if unit.label == "render 1":
             await first.wait()
             second.set()
@@ -439,13 +438,13 @@ async def test_a_segment_that_begins_while_its_job_is_stopped_does_not_stay_runn
     def hold_the_writer_up() -> None:
         if second.is_set() and not blocked:
             blocked.append(asyncio.create_task(keep.database.write(lambda _: go.wait(10))))
-            # By then the third segment's beginning waits behind it.
-            asyncio.get_running_loop().call_later(0.1, fail.set)
-            asyncio.get_running_loop().call_later(0.2, go.set)
+            # The third segment's beginning waits behind it when the job's time is over.
+            asyncio.get_running_loop().call_later(2.5, go.set)
 
     engine.script, engine.on_choosing = script, hold_the_writer_up
     async with scheduling(keep, engine) as scheduler:
-        job = await keep.add()
+        keep.clock.now = datetime.now(UTC)
+        job = await keep.add(timeout=2)
         scheduler.add(job)
         assert (await ended(keep, job.job_id)).state is JobState.FAILED
     assert blocked

@@ -19,7 +19,10 @@ from reelsplit import (
     SegmentState,
     SourceInfo,
     SourceOpened,
+    TimeRange,
+    UserDefined,
 )
+from reelsplit.wire import to_message
 from reelsplit_server.jobs.records import JobFilter
 from reelsplit_server.jobs.rows import NoSuchJobError, micros
 from reelsplit_server.jobs.store import MEMORY_OF_TOKENS, QueueFullError, TokenReusedError
@@ -187,7 +190,7 @@ async def test_the_same_token_and_request_give_the_first_job(keep: Kept) -> None
 async def test_two_submissions_at_once_make_one_job(keep: Kept) -> None:
     made = await asyncio.wait_for(asyncio.gather(*(keep.add("token") for _ in range(8))), 20)
     assert len({record.job_id for record in made}) == 1
-    _, total = await keep.store.find("me", JobFilter(), None, 10)
+    _, _, total = await keep.store.find("me", JobFilter(), None, 10)
     assert total == 1
 
 
@@ -325,14 +328,15 @@ async def test_pages_hold_each_job_once_and_in_order(
     keep: Kept, five: list[str], oldest_first: bool
 ) -> None:
     chosen = JobFilter(oldest_first=oldest_first)
-    whole, total = await keep.store.find("me", chosen, None, 100)
-    assert total == 5
+    whole, more, total = await keep.store.find("me", chosen, None, 100)
+    assert (total, more) == (5, False)
     assert {job.job_id for job in whole} == set(five)
     keys = [(job.create_time, job.job_id) for job in whole]
     assert keys == sorted(keys, reverse=not oldest_first)
     paged: list[str] = []
-    after = None
-    while page := (await keep.store.find("me", chosen, after, 2))[0]:
+    after, more = None, True
+    while more:
+        page, more, _ = await keep.store.find("me", chosen, after, 2)
         paged += [job.job_id for job in page]
         after = (micros(page[-1].create_time), page[-1].job_id)
     assert paged == [job.job_id for job in whole]
@@ -340,7 +344,7 @@ async def test_pages_hold_each_job_once_and_in_order(
 
 async def test_lists_are_filtered(keep: Kept, five: list[str]) -> None:
     async def ids(**values: object) -> set[str]:
-        found, total = await keep.store.find("me", JobFilter(**values), None, 100)  # type: ignore[arg-type]
+        found, _, total = await keep.store.find("me", JobFilter(**values), None, 100)  # type: ignore[arg-type]
         assert total == len(found)
         return {job.job_id for job in found}
 
@@ -354,7 +358,23 @@ async def test_lists_are_filtered(keep: Kept, five: list[str]) -> None:
     time = (await keep.store.get(None, five[1])).create_time
     assert await ids(create_time_from=time) == set(five[1:])
     assert await ids(create_time_until=time) == {five[0]}
-    assert (await keep.store.find("them", JobFilter(), None, 100)) == ([], 0)
+    assert (await keep.store.find("them", JobFilter(), None, 100)) == ([], False, 0)
+
+
+async def test_pages_end_early_where_specs_are_large(keep: Kept) -> None:
+    wide = UserDefined(ranges=[TimeRange(start_offset=n, end_offset=n + 1) for n in range(10_000)])
+    for _ in range(12):
+        await keep.add(mode=wide)
+    seen, after, more = 0, None, True
+    while more:
+        page, more, total = await keep.store.find("me", JobFilter(), after, 1000)
+        assert page
+        assert total == 12
+        size = sum(len(to_message(job.spec).SerializeToString()) for job in page)
+        assert size < 4 * 2**20
+        seen += len(page)
+        after = (micros(page[-1].create_time), page[-1].job_id)
+    assert seen == 12
 
 
 # --- After a restart -------------------------------------------------------------------------
