@@ -41,9 +41,11 @@ def commands(video: Path, out: Path) -> dict[str, list[str]]:
     """The command of each tool."""
     reelsplit = [str(BIN / "reelsplit"), "split", str(video), str(out / "{index:03d}.mp4")]
     reelsplit += ["--shots", "--detector", "adaptive", "--min-shot", "0.6"]
-    reelsplit += ["--codec", "h264", "--preset", "veryfast", "--crf", "22", "--audio", "aac"]
+    reelsplit += ["--codec", "h264", "--preset", "veryfast", "--crf", "22", "--gop", "250"]
+    reelsplit += ["--audio", "aac"]
     scenedetect = [str(BIN / "scenedetect"), "--quiet", "-i", str(video), "detect-adaptive"]
-    scenedetect += ["split-video", "--output", str(out), "--preset", "veryfast", "--crf", "22"]
+    scenedetect += ["split-video", "--output", str(out), "--preset", "veryfast"]
+    scenedetect += ["--rate-factor", "22"]
     return {"reelsplit": reelsplit, "scenedetect": scenedetect}
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import ipaddress
 import os
 from datetime import timedelta
@@ -13,6 +14,7 @@ from pydantic_settings import (
     BaseSettings,
     PydanticBaseSettingsSource,
     SettingsConfigDict,
+    SettingsError,
     TomlConfigSettingsSource,
 )
 
@@ -118,6 +120,8 @@ class Settings(BaseSettings):
         """Flags are added in front by the caller."""
         sources: list[PydanticBaseSettingsSource] = [init_settings, env_settings]
         if config := os.environ.get(CONFIG_VARIABLE):
+            if not Path(config).is_file():
+                raise SettingsError(f"{CONFIG_VARIABLE} names {config}, which is no file")
             sources.append(TomlConfigSettingsSource(settings_cls, Path(config)))
         return tuple(sources)
 
@@ -135,7 +139,18 @@ class Settings(BaseSettings):
         for root in value:
             if not root.is_dir():
                 raise ValueError(f"{root} is not a folder")
-        return [root.absolute() for root in value]
+        # Locations are compared with them as text, so they hold no "..".
+        return [Path(os.path.abspath(root)) for root in value]
+
+    @field_validator(
+        "job_timeout", "segment_timeout", "time_to_live", "max_time_to_live", mode="before"
+    )
+    @classmethod
+    def _may_be_seconds(cls, value: object) -> object:
+        # Flags and the environment hold text, and pydantic takes numbers only as numbers.
+        with contextlib.suppress(ValueError):
+            return float(value) if isinstance(value, str) else value
+        return value
 
     @field_validator("tokens")
     @classmethod

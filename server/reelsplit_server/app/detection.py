@@ -19,6 +19,9 @@ from reelsplit.types.spec import (
 )
 
 
+_MOST_OFFSET = 10 * 366 * 86400
+
+
 class Checker(Protocol):
     """The part of the collector of violations that is needed here."""
 
@@ -58,10 +61,9 @@ def check_detection(checker: Checker, mode: ShotDetection, at: str) -> None:
         for name in ("width", "height"):
             checker.within(f"{at}.crop.{name}", getattr(mode.crop, name), 16, 65535, " pixels")
     start, end = mode.start_offset, mode.end_offset
-    for name, value in (("start_offset", start), ("end_offset", end)):
-        if value is not None and value < 0:
-            checker.wrong(f"{at}.{name}", "is negative")
-    if end is not None and end <= (start or 0):
+    checker.within(f"{at}.start_offset", start, 0, _MOST_OFFSET, " seconds")
+    checker.within(f"{at}.end_offset", end, 0, _MOST_OFFSET, " seconds")
+    if end is not None and 0 <= end <= (start or 0):
         checker.wrong(f"{at}.end_offset", "is not after the start of the analysed part")
 
 

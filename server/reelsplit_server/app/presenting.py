@@ -59,10 +59,13 @@ def snapshot(record: JobRecord, live: JobProgress | None) -> JobProgress:
 
 def _without_secrets(spec: JobSpec) -> JobSpec:
     source = spec.input
-    if source.uri is not None:
-        source = replace(source, uri=public(source.uri))
+    source = replace(source, uri=_public(source.uri), endpoint=_public(source.endpoint))
     output = spec.output
     if output is not None:
-        output = replace(output, uri_template=public(output.uri_template))
-    notify = public(spec.notify_url) if spec.notify_url is not None else None
-    return replace(spec, input=source, output=output, notify_url=notify)
+        template, endpoint = public(output.uri_template), _public(output.endpoint)
+        output = replace(output, uri_template=template, endpoint=endpoint)
+    return replace(spec, input=source, output=output, notify_url=_public(spec.notify_url))
+
+
+def _public(text: str | None) -> str | None:
+    return None if text is None else public(text)

@@ -59,7 +59,8 @@ class Checker:
         self, field: str, value: float | Fraction | None, low: float, high: float, unit: str = ""
     ) -> None:
         """A number must lie between two others."""
-        if value is not None and not (math.isfinite(value) and low <= value <= high):
+        # As a float, since the bounds are: one tenth is less than 0.1.
+        if value is not None and not (math.isfinite(value) and low <= float(value) <= high):
             self.wrong(field, f"is {float(value):g}; it lies from {low:,g} to {high:,g}{unit}")
 
     def client_token(self, field: str, token: str) -> None:
@@ -85,7 +86,7 @@ class Checker:
         self._input(spec.input, f"{at}.input")
         self._mode(spec, at)
         if spec.output is not None:
-            self._output(spec.output, f"{at}.output")
+            self._output(spec.output, f"{at}.output", _stem(spec.input))
         if spec.reports is not None:
             self.unsupported(f"{at}.reports", "is not supported by this version")
         if spec.notify_url is not None:
@@ -182,8 +183,8 @@ class Checker:
 
     # --- Output ----------------------------------------------------------------------------
 
-    def _output(self, output: Output, at: str) -> None:
-        container = self._template(f"{at}.uri_template", output.uri_template)
+    def _output(self, output: Output, at: str, stem: str) -> None:
+        container = self._template(f"{at}.uri_template", output.uri_template, stem)
         if output.endpoint is not None:
             self.unsupported(f"{at}.endpoint", "is not supported by this version")
         if output.export_as_media:
@@ -205,7 +206,7 @@ class Checker:
                 "ENCODE",
             )
 
-    def _template(self, at: str, text: str) -> formats.Container | None:
+    def _template(self, at: str, text: str, stem: str) -> formats.Container | None:
         if not text:
             self.wrong(at, "is required, such as /videos/out/{index:04d}.mp4")
             return None
@@ -218,7 +219,7 @@ class Checker:
             self.wrong(at, str(error))
             return None
         sample = template.Values(
-            index=0, start=Fraction(0), end=Fraction(0), stem="stem", job_id="0" * 32
+            index=0, start=Fraction(0), end=Fraction(0), stem=stem, job_id="0" * 32
         )
         self._location(at, template.expand(text, sample), "write")
         container = formats.container_of(text)
@@ -304,9 +305,22 @@ class Checker:
             self.wrong(at, f"has {size} bytes; at most 512 are taken")
             return
         try:
-            json.loads(text)
+            json.loads(text, parse_constant=_no_json)
         except (ValueError, RecursionError):
             self.wrong(at, "is not JSON")
+
+
+def _no_json(constant: str) -> None:
+    # Python reads NaN and the infinities, which no other parser of JSON takes.
+    raise ValueError(constant)
+
+
+def _stem(source: Input | None) -> str:
+    """What ``{stem}`` will stand for."""
+    try:
+        return location.parse((source and source.uri) or "").stem
+    except location.LocationError:
+        return "stem"
 
 
 def _held(container: formats.Container | None) -> list[formats.VideoCodec]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import functools
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -79,7 +80,7 @@ def job_record(row: Row[Any]) -> JobRecord:
         job_id=row.job_id,
         principal=row.principal,
         state=JobState(row.state),
-        spec=from_message(JobSpec, spec_pb2.JobSpec.FromString(row.spec)),
+        spec=_spec(row.spec),
         create_time=created,
         attempt=row.attempt,
         percent=row.percent,
@@ -95,6 +96,12 @@ def job_record(row: Row[Any]) -> JobRecord:
         expire_time=from_micros(row.expire_time),
         last_sequence=row.last_sequence,
     )
+
+
+@functools.lru_cache(maxsize=16)
+def _spec(data: bytes) -> JobSpec:
+    # A job is read at each of its changes, and a spec of 10,000 ranges takes long to read.
+    return from_message(JobSpec, spec_pb2.JobSpec.FromString(data))
 
 
 def facts_bytes(record: JobRecord) -> bytes:

@@ -16,6 +16,11 @@ from reelsplit_server.media.formats import (
     VIDEO_IN,
     Container,
     VideoCodec,
+    check_crf,
+    check_level,
+    check_pixel_format,
+    check_preset,
+    check_profile,
     profile_for,
 )
 from reelsplit_server.media.hdr import Hdr
@@ -56,28 +61,43 @@ def choose(
     codec = asked.codec
     if codec is None:
         known = {c.value: c for c in VideoCodec}.get(source_codec)
+        why = None
         if known is None:
-            codec = DEFAULT_VIDEO[container]
-            reasons.append(f"there is no encoder for {source_codec} here; {codec.value} was used")
+            why = f"there is no encoder for {source_codec} here"
         elif source_codec not in VIDEO_IN[container]:
-            codec = DEFAULT_VIDEO[container]
-            reasons.append(
-                f"a .{container.value} file cannot hold {source_codec}; {codec.value} was used"
-            )
+            why = f"a .{container.value} file cannot hold {source_codec}"
         elif not _encodes(known, source_format):
-            codec = DEFAULT_VIDEO[container]
-            reasons.append(
-                f"{source_codec} cannot be encoded with {source_format} here; "
-                f"{codec.value} was used"
-            )
-        else:
-            codec = known
+            why = f"{source_codec} cannot be encoded with {source_format} here"
+        elif not _takes(known, asked):
+            why = f"{source_codec} does not take the settings asked for"
+        codec = known if known is not None and why is None else _fallback(container, asked)
+        if why is not None and codec is not known:
+            reasons.append(f"{why}; {codec.value} was used")
     wanted = asked.pixel_format or _format_for(codec, source_format, asked.profile)
     if asked.pixel_format is None and wanted.replace("yuvj", "yuv") != source_format.replace(
         "yuvj", "yuv"
     ):
         reasons.append(f"{source_format} pictures became {wanted}")
     return Choice(codec=codec, pixel_format=wanted, reasons=tuple(reasons))
+
+
+def _fallback(container: Container, asked: VideoSettings) -> VideoCodec:
+    """The container's default, or another that it holds and that takes the settings."""
+    default = DEFAULT_VIDEO[container]
+    others = [codec for codec in VideoCodec if codec.value in VIDEO_IN[container]]
+    return next((codec for codec in (default, *others) if _takes(codec, asked)), default)
+
+
+def _takes(codec: VideoCodec, asked: VideoSettings) -> bool:
+    """Whether all that is asked for is known to the codec, as far as the tables tell."""
+    checks = (
+        asked.crf is not None and check_crf(codec, asked.crf),
+        asked.preset is not None and check_preset(codec, asked.preset),
+        asked.profile is not None and check_profile(codec, asked.profile),
+        asked.level is not None and check_level(codec, asked.level),
+        asked.pixel_format is not None and check_pixel_format(codec, asked.pixel_format),
+    )
+    return not any(checks)
 
 
 def _encodes(codec: VideoCodec, pixel_format: str) -> bool:

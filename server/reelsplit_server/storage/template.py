@@ -6,6 +6,7 @@ import re
 import string
 from dataclasses import dataclass
 from fractions import Fraction
+from urllib.parse import quote
 
 _WIDTH = re.compile(r"0?([1-9][0-9]?)d", re.ASCII)
 _MOST_WIDTH = 20
@@ -36,6 +37,8 @@ def check(template: str) -> None:
 
 def expand(template: str, values: Values) -> str:
     """The location of one segment."""
+    # Of a file URI the escapes will be read, and those of the source's name were read already.
+    stem = quote(values.stem, safe="") if template[:5].lower() == "file:" else values.stem
     made = []
     for literal, name, width in _parts(template):
         made.append(literal)
@@ -49,7 +52,7 @@ def expand(template: str, values: Values) -> str:
             case "end":
                 made.append(_seconds(values.end))
             case "stem":
-                made.append(values.stem)
+                made.append(stem)
             case "job_id":
                 made.append(values.job_id)
     return "".join(made)

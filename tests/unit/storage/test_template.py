@@ -5,6 +5,7 @@ from __future__ import annotations
 from fractions import Fraction
 
 import pytest
+from reelsplit_server.storage.location import parse
 from reelsplit_server.storage.template import TemplateError, Values, check, expand
 
 VALUES = Values(
@@ -94,3 +95,10 @@ def test_what_a_source_is_called_is_never_expanded_again() -> None:
 def test_times_have_three_decimals(time: Fraction, text: str) -> None:
     values = Values(index=0, start=time, end=time, stem="s", job_id="j")
     assert expand("{index} {start} {end}", values) == f"0 {text} {text}"
+
+
+def test_the_stem_is_escaped_where_escapes_are_read() -> None:
+    values = Values(index=0, start=Fraction(0), end=Fraction(1), stem="100%2f? #ä", job_id="j")
+    place = parse(expand("file:///o/{stem}{index}.mp4", values))
+    assert place.path == "/o/100%2f? #ä0.mp4"
+    assert parse(expand("/o/{stem}{index}.mp4", values)).path == "/o/100%2f? #ä0.mp4"

@@ -1,0 +1,268 @@
+"""The process pool: workers that die cost no more than their unit."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import signal
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+import pytest
+from reelsplit import FixedInterval, Input, JobSpec
+from reelsplit_server.engine.local import LocalEngine
+from reelsplit_server.engine.seam import (
+    Access,
+    Analyse,
+    Failed,
+    Opened,
+    Outcome,
+    PlanDone,
+    Planned,
+    Remove,
+    Removed,
+    Report,
+    WorkerDiedError,
+)
+
+from tests.clips import make_clip
+
+SECRET = "hunter2-of-the-environment"
+
+
+@pytest.fixture(scope="module")
+def clip(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    path = tmp_path_factory.mktemp("clip") / "clip.mp4"
+    make_clip(path, frames=24)
+    return path
+
+
+@pytest.fixture
+async def engine(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[LocalEngine]:
+    monkeypatch.setenv("REELSPLIT_TOKENS", SECRET)
+    made = LocalEngine(1, tmp_path)
+    await made.start()
+    yield made
+    await made.stop()
+
+
+def _analyse(clip: Path, root: Path | None = None) -> Analyse:
+    return Analyse(
+        job_id="0" * 32,
+        spec=JobSpec(input=Input(uri=str(clip)), mode=FixedInterval(interval=1)),
+        access=Access(roots=(root or clip.parent,)),
+        threads=1,
+        most_segments=100,
+        most_pixels=10**7,
+    )
+
+
+async def _ignore(_report: Report) -> None: ...
+
+
+async def _run(engine: LocalEngine, clip: Path) -> Outcome:
+    return await asyncio.wait_for(engine.run(_analyse(clip), _ignore, timeout=60), 90)
+
+
+def _workers() -> list[int]:
+    """The processes that were forked from the fork server."""
+    return [pid for pid in _below(os.getpid()) if "forkserver" in _command(pid) and _is_leaf(pid)]
+
+
+def _below(parent: int) -> list[int]:
+    found = []
+    for name in os.listdir("/proc"):
+        if name.isdigit():
+            try:
+                stat = Path(f"/proc/{name}/stat").read_text().rpartition(")")[2].split()
+            except OSError:
+                continue
+            if int(stat[1]) == parent and stat[0] != "Z":
+                found += [int(name), *_below(int(name))]
+    return found
+
+
+def _command(pid: int) -> str:
+    try:
+        return Path(f"/proc/{pid}/cmdline").read_bytes().replace(b"\0", b" ").decode()
+    except OSError:
+        return ""
+
+
+def _is_leaf(pid: int) -> bool:
+    return not _below(pid)
+
+
+async def _until_gone(pid: int) -> None:
+    async with asyncio.timeout(20):
+        while pid in _below(os.getpid()):
+            await asyncio.sleep(0.05)
+
+
+async def _held(engine: LocalEngine, clip: Path) -> tuple[asyncio.Task[Outcome], int]:
+    """A unit that has begun and waits for us to take its report; and the process that does it."""
+    begun = asyncio.Event()
+
+    async def hold(_report: Report) -> None:
+        begun.set()
+        await asyncio.Event().wait()
+
+    task = asyncio.create_task(engine.run(_analyse(clip), hold, timeout=None))
+    await asyncio.wait_for(begun.wait(), 60)
+    (worker,) = _workers()
+    return task, worker
+
+
+async def test_a_unit_tells_what_it_found_in_order(engine: LocalEngine, clip: Path) -> None:
+    reports: list[Report] = []
+
+    async def hear(report: Report) -> None:
+        reports.append(report)
+
+    outcome = await asyncio.wait_for(engine.run(_analyse(clip), hear, timeout=60), 90)
+    assert isinstance(outcome, PlanDone)
+    assert outcome.source.frame_count == 24
+    kinds = [type(report) for report in reports]
+    assert kinds[0] is Opened
+    assert kinds[-1] is PlanDone
+    assert Planned in kinds
+
+
+async def test_a_unit_that_fails_says_why(engine: LocalEngine, clip: Path, tmp_path: Path) -> None:
+    outcome = await engine.run(_analyse(clip, root=tmp_path), _ignore, timeout=60)
+    assert isinstance(outcome, Failed)
+    assert outcome.error.reason == "SOURCE_FORBIDDEN"
+    assert not outcome.transient
+
+
+async def test_outputs_are_removed_below_the_roots_only(
+    engine: LocalEngine, tmp_path: Path
+) -> None:
+    inside, outside = tmp_path / "in" / "x", tmp_path / "x"
+    inside.parent.mkdir()
+    inside.touch()
+    outside.touch()
+    access = Access(roots=(inside.parent,))
+    unit = Remove(job_id="0" * 32, uris=(str(inside), str(inside)), access=access)
+    assert await engine.run(unit, _ignore, timeout=60) == Removed(count=1)
+    unit = Remove(job_id="0" * 32, uris=(str(outside),), access=access)
+    outcome = await engine.run(unit, _ignore, timeout=60)
+    assert isinstance(outcome, Failed)
+    assert outside.exists()
+
+
+async def test_a_worker_that_is_killed_fails_its_unit_and_no_other(
+    engine: LocalEngine, clip: Path
+) -> None:
+    """Its next report is never heard, since it is dead."""
+    held = asyncio.Event()
+
+    async def kill(report: Report) -> None:
+        if not held.is_set():
+            held.set()
+            (worker,) = _workers()
+            os.kill(worker, signal.SIGKILL)
+            await _until_gone(worker)
+
+    with pytest.raises(WorkerDiedError):
+        await asyncio.wait_for(engine.run(_analyse(clip), kill, timeout=None), 60)
+    assert isinstance(await _run(engine, clip), PlanDone)
+
+
+async def test_a_worker_that_is_killed_while_idle_is_replaced(
+    engine: LocalEngine, clip: Path
+) -> None:
+    (worker,) = _workers()
+    os.kill(worker, signal.SIGKILL)
+    await _until_gone(worker)
+    async with asyncio.timeout(60):
+        for _ in range(3):
+            try:
+                outcome = await _run(engine, clip)
+                break
+            except WorkerDiedError:
+                # It was handed out before its death was noticed: that costs one try.
+                await asyncio.sleep(0.1)
+    assert isinstance(outcome, PlanDone)
+    assert worker not in _workers()
+
+
+async def test_a_unit_that_takes_too_long_is_ended(engine: LocalEngine, clip: Path) -> None:
+    stop = asyncio.Event()
+
+    async def hold(_report: Report) -> None:
+        await stop.wait()
+
+    task = asyncio.create_task(engine.run(_analyse(clip), hold, timeout=1))
+    asyncio.get_running_loop().call_later(2, stop.set)
+    done, _ = await asyncio.wait([task], timeout=60)
+    assert done
+    # It was done before its time, or it was ended: whether it speaks is ours to say.
+    if task.exception() is not None:
+        assert isinstance(task.exception(), TimeoutError)
+    assert isinstance(await _run(engine, clip), PlanDone)
+
+
+async def test_cancelling_ends_the_worker(engine: LocalEngine, clip: Path) -> None:
+    release, begun = asyncio.Event(), asyncio.Event()
+
+    async def hold(_report: Report) -> None:
+        begun.set()
+        await release.wait()
+
+    fifo = clip.parent / "never"
+    task = asyncio.create_task(engine.run(_analyse(clip), hold, timeout=None))
+    await asyncio.wait_for(begun.wait(), 60)
+    task.cancel()
+    asyncio.get_running_loop().call_later(0.3, release.set)
+    with pytest.raises(asyncio.CancelledError):
+        await asyncio.wait_for(task, 40)
+    assert not fifo.exists()
+    assert isinstance(await _run(engine, clip), PlanDone)
+
+
+async def test_a_fault_of_the_listener_is_raised(engine: LocalEngine, clip: Path) -> None:
+    async def wrong(_report: Report) -> None:
+        raise LookupError("ours")
+
+    with pytest.raises(LookupError, match="ours"):
+        await asyncio.wait_for(engine.run(_analyse(clip), wrong, timeout=None), 60)
+    assert isinstance(await _run(engine, clip), PlanDone)
+
+
+async def test_workers_see_nothing_of_the_servers_environment(engine: LocalEngine) -> None:
+    (worker,) = _workers()
+    environment = Path(f"/proc/{worker}/environ").read_bytes()
+    assert SECRET.encode() not in environment
+    assert b"REELSPLIT_" not in environment
+
+
+async def test_workers_are_not_forked_from_the_server(engine: LocalEngine) -> None:
+    """Their parent has neither gRPC nor a database loaded, and neither have they."""
+    (worker,) = _workers()
+    parent = int(Path(f"/proc/{worker}/stat").read_text().rpartition(")")[2].split()[1])
+    assert parent != os.getpid()
+    for pid in (worker, parent):
+        maps = Path(f"/proc/{pid}/maps").read_text()
+        assert "cygrpc" not in maps
+        assert "_sqlite3" not in maps
+
+
+async def test_no_worker_outlives_its_engine(tmp_path: Path) -> None:
+    engine = LocalEngine(2, tmp_path)
+    await engine.start()
+    workers = _workers()
+    assert len(workers) == 2
+    await asyncio.wait_for(engine.stop(), 30)
+    for worker in workers:
+        await _until_gone(worker)
+
+
+async def test_a_stranger_on_the_socket_is_not_heard(engine: LocalEngine, clip: Path) -> None:
+    reader, writer = await asyncio.open_unix_connection(engine._folder / "s")
+    writer.write(b'{"unit": "guess", "secret": "guess"}\n{"kind": "removed", "count": 1}\n')
+    await writer.drain()
+    assert await asyncio.wait_for(reader.read(), 10) == b""
+    writer.close()
+    assert isinstance(await _run(engine, clip), PlanDone)
+    assert (engine._folder.stat().st_mode & 0o777) == 0o700

@@ -1,0 +1,136 @@
+"""The house as it is drawn: imports run one way."""
+
+from __future__ import annotations
+
+import ast
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+SERVER = Path(__file__).resolve().parents[2] / "server" / "reelsplit_server"
+CLIENT = Path(__file__).resolve().parents[2] / "client" / "reelsplit"
+
+# What each folder of the server may import of the others. Tables that are pure data, and that
+# more than one layer reads, are named one by one.
+_TABLES = {"media.formats", "storage.location", "storage.template"}
+ALLOWED: dict[str, set[str]] = {
+    # Faces know who calls, and the use cases.
+    "rpc": {"app", "access"},
+    "ims": {"app", "access"},
+    "app": {"access", "jobs", "assets", "notify", *_TABLES},
+    "access": set(),
+    # The heart knows the seam, and not what lies behind it.
+    "jobs": {"engine.seam"},
+    "engine": {"work"},
+    # The seam's data is that of the units.
+    "engine.seam": {"work.units"},
+    "work": {"media", "storage"},
+    "work.units": set(),
+    "media": set(),
+    "storage": set(),
+    "settings": set(),
+    "telemetry": set(),
+    "composition": {"rpc", "app", "access", "jobs", "engine", "settings"},
+    "main": {"composition", "telemetry", "settings", "jobs.database"},
+    "__main__": {"main"},
+}
+# Of the SDK the server uses the contract, and no client.
+CONTRACT = ("reelsplit.types", "reelsplit.wire", "reelsplit.v1")
+# Libraries that stand behind one folder each.
+BEHIND = {
+    "av": {"media"},
+    "scenedetect": {"media"},
+    "cv2": {"media"},
+    "numpy": {"media"},
+    "grpc": {"rpc"},
+    "grpc_health": {"rpc"},
+    "grpc_reflection": {"rpc"},
+    "sqlalchemy": {"jobs"},
+    "alembic": {"jobs"},
+    "sqlite3": {"jobs"},
+    "pebble": {"engine"},
+    "multiprocessing": {"engine", "work"},
+    "pydantic_settings": {"settings", "main"},
+}
+
+
+def _modules(root: Path) -> Iterator[tuple[str, ast.Module]]:
+    for path in sorted(root.rglob("*.py")):
+        parts = path.relative_to(root).with_suffix("").parts
+        yield ".".join(part for part in parts if part != "__init__"), ast.parse(path.read_text())
+
+
+def _imports(tree: ast.Module) -> Iterator[str]:
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Import):
+            yield from (alias.name for alias in node.names)
+        elif isinstance(node, ast.ImportFrom):
+            assert node.level == 0, "imports are absolute"
+            for alias in node.names:
+                yield f"{node.module}.{alias.name}"
+
+
+def _below(name: str, prefixes: set[str] | tuple[str, ...]) -> bool:
+    return any(name == prefix or name.startswith(prefix + ".") for prefix in prefixes)
+
+
+MODULES = [(name, tree) for name, tree in _modules(SERVER) if name]
+
+
+@pytest.mark.parametrize(("name", "tree"), MODULES, ids=[name for name, _ in MODULES])
+def test_a_module_imports_only_what_lies_below_it(name: str, tree: ast.Module) -> None:
+    folder = name.split(".")[0]
+    allowed = ALLOWED[name] if name in ALLOWED else ALLOWED[folder] | {folder}
+    for imported in _imports(tree):
+        if _below(imported, ("reelsplit",)):
+            assert _below(imported, CONTRACT), f"{name} imports {imported}"
+        elif _below(imported, ("reelsplit_server",)):
+            inner = imported.removeprefix("reelsplit_server").removeprefix(".")
+            assert _below(inner, allowed), f"{name} imports {imported}"
+        else:
+            library = imported.split(".")[0]
+            homes = BEHIND.get(library)
+            assert homes is None or folder in homes, f"{name} imports {imported}"
+
+
+def test_only_the_composition_knows_the_engine() -> None:
+    knowing = {
+        name
+        for name, tree in MODULES
+        for imported in _imports(tree)
+        if imported.startswith("reelsplit_server.engine.local")
+    }
+    assert knowing == {"composition"}
+
+
+def test_the_client_knows_nothing_of_the_server_but_how_to_serve() -> None:
+    for name, tree in _modules(CLIENT):
+        at_import = [node for node in tree.body if isinstance(node, ast.Import | ast.ImportFrom)]
+        found = [i for i in _imports(tree) if _below(i, ("reelsplit_server",))]
+        if name == "cli.serve":
+            assert found == ["reelsplit_server.main.main"]
+            early = ast.Module(body=list(at_import), type_ignores=[])
+            assert not [i for i in _imports(early) if _below(i, ("reelsplit_server",))]
+        else:
+            assert found == [], name
+
+
+def test_the_command_stands_on_the_sdk_alone() -> None:
+    for name, tree in _modules(CLIENT):
+        if not name.startswith("cli"):
+            assert not [i for i in _imports(tree) if _below(i, ("reelsplit.cli",))], name
+
+
+@pytest.mark.parametrize("root", [SERVER, CLIENT], ids=["server", "client"])
+def test_every_module_says_what_it_is_for(root: Path) -> None:
+    silent = [
+        name
+        for name, tree in _modules(root)
+        if not name.startswith("v1") and not ast.get_docstring(tree)
+    ]
+    assert silent == []
+
+
+def test_every_folder_has_a_rule() -> None:
+    assert {name.split(".")[0] for name, _ in MODULES} <= set(ALLOWED)
