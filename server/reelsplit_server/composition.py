@@ -25,8 +25,9 @@ from reelsplit_server.engine.local import LocalEngine
 from reelsplit_server.engine.seam import Access
 from reelsplit_server.jobs.database import Database, StoreUnavailableError
 from reelsplit_server.jobs.log import EventLog
-from reelsplit_server.jobs.scheduler import Limits, Scheduler
+from reelsplit_server.jobs.scheduler import Scheduler
 from reelsplit_server.jobs.store import Store
+from reelsplit_server.jobs.units import Limits
 from reelsplit_server.rpc.interceptors import Gate
 from reelsplit_server.rpc.server import Identity, RpcServer
 from reelsplit_server.settings import Settings

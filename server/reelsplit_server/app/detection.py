@@ -18,7 +18,6 @@ from reelsplit.types.spec import (
     TransitionPolicy,
 )
 
-
 _MOST_OFFSET = 10 * 366 * 86400
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import contextlib
+import asyncio
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -27,15 +27,17 @@ from reelsplit_server.app.resolution import resolve
 from reelsplit_server.app.tokens import Sealer
 from reelsplit_server.app.validation import Checker
 from reelsplit_server.jobs.database import StoreUnavailableError
+from reelsplit_server.jobs.failures import RemoveError
 from reelsplit_server.jobs.log import EventLog
 from reelsplit_server.jobs.records import JobFilter, JobRecord
 from reelsplit_server.jobs.rows import NoSuchJobError, micros
-from reelsplit_server.jobs.scheduler import RemoveError, Scheduler
+from reelsplit_server.jobs.scheduler import Scheduler
 from reelsplit_server.jobs.store import QueueFullError, Store, TokenReusedError
 from reelsplit_server.jobs.transitions import TransitionError
 
 _ID = re.compile(r"[0-9a-f]{32}")
 _MOST_PAGE = 1000
+_MOST_LOOKS = 100
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -196,10 +198,18 @@ class Jobs:
         """Stop a job; one that has ended stays as it is."""
         record = await self.record(principal, job_id)
         with _translated():
-            if not record.ended:
-                # It may end by itself at this moment, or be stopped by another call.
-                with contextlib.suppress(TransitionError):
+            for _ in range(_MOST_LOOKS):
+                if record.ended or record.state is JobState.CANCELLING:
+                    break
+                try:
                     await self._scheduler.cancel(record)
+                    break
+                except NoSuchJobError:
+                    raise job_not_found(job_id) from None
+                except TransitionError:
+                    # At this moment it is admitted, or ends by itself; the next look will tell.
+                    await asyncio.sleep(0.05)
+                    record = await self.record(principal, job_id)
         return await self.get(principal, job_id)
 
     async def delete(

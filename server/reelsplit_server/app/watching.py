@@ -17,7 +17,7 @@ from reelsplit_server.app.presenting import snapshot
 from reelsplit_server.app.tokens import Sealer
 from reelsplit_server.jobs.database import StoreUnavailableError
 from reelsplit_server.jobs.log import EventLog, Follower
-from reelsplit_server.jobs.records import StoredEvent
+from reelsplit_server.jobs.records import JobRecord, StoredEvent
 from reelsplit_server.jobs.rows import NoSuchJobError
 from reelsplit_server.jobs.store import Store
 from reelsplit_server.jobs.transitions import ENDED
@@ -111,7 +111,7 @@ class Watching:
             (value,) = self._sealer.open("watch-all", bound, resume_token, "resume_token")
             position = int(value)
         else:
-            position = await self._store.last_position()
+            position = await self._last_position()
         self._enter(principal)
         follower = self._events.follow_principal(principal)
         wanted: dict[str, bool] = {}
@@ -120,6 +120,9 @@ class Watching:
                 # So that a watch that breaks before its first event can be resumed.
                 yield self._bookmark(bound, position)
             told: dict[str, tuple[float, float]] = {}
+            for job in await self._running(principal) if include_progress else ():
+                if await self._matches(job.job_id, labels or {}, wanted):
+                    told[job.job_id] = (0.0, job.percent)
             while True:
                 stored = await self._behind_position(principal, position)
                 for item in stored:
@@ -180,6 +183,18 @@ class Watching:
                 return False
             wanted[job_id] = labels.items() <= dict(record.spec.labels).items()
         return wanted[job_id]
+
+    async def _last_position(self) -> int:
+        try:
+            return await self._store.last_position()
+        except StoreUnavailableError as error:
+            raise store_unavailable() from error
+
+    async def _running(self, principal: str) -> list[JobRecord]:
+        try:
+            return [job for job in await self._store.active() if job.principal == principal]
+        except StoreUnavailableError as error:
+            raise store_unavailable() from error
 
     async def _behind(self, job_id: str, last: int) -> list[JobEvent]:
         stored = self._events.tail(job_id, last)

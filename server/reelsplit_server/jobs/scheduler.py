@@ -3,16 +3,12 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import dataclasses
 import heapq
 import time
 from collections import Counter
-from collections.abc import Callable, Coroutine, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Coroutine
 from datetime import timedelta
-from fractions import Fraction
-from pathlib import Path
 
 import structlog
 from reelsplit.types.error import Error
@@ -20,31 +16,16 @@ from reelsplit.types.job import JobState
 from reelsplit.types.segment import Segment, SegmentState
 
 from reelsplit_server.engine import seam
-from reelsplit_server.jobs.active import ANALYSIS, ActiveJob, length
+from reelsplit_server.jobs.active import ANALYSIS, ActiveJob
+from reelsplit_server.jobs.failures import RemoveError, internal, too_late, worker_died
 from reelsplit_server.jobs.log import EventLog
 from reelsplit_server.jobs.records import JobRecord
 from reelsplit_server.jobs.rows import NoSuchJobError
 from reelsplit_server.jobs.store import Store
 from reelsplit_server.jobs.transitions import TransitionError
+from reelsplit_server.jobs.units import Limits, Units
 
 log = structlog.get_logger(__name__)
-_TICK = 0.25
-"""The shortest time between two progress ticks of a job, in seconds."""
-_MOST_DELAY = 30.0
-_PUBLISHING = 10.0
-"""How long a worker that may publish already is waited for when its job is stopped, in seconds."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Limits:
-    """What the scheduler is bound by. ``tries`` counts the first; times are seconds."""
-
-    access: seam.Access
-    scratch: Path
-    cores: int
-    tries: int
-    most_segments: int
-    most_pixels: int
 
 
 class Scheduler:
@@ -62,7 +43,7 @@ class Scheduler:
         self._events = events
         self._engine = engine
         self._limits = limits
-        self._clock = clock
+        self._units = Units(store, events, engine, limits, clock, self)
         self._pending: dict[str, list[tuple[int, float, str]]] = {}
         self._turns: Counter[str] = Counter()
         self._jobs: dict[str, ActiveJob] = {}
@@ -137,7 +118,7 @@ class Scheduler:
         try:
             outcome = await self._engine.run(unit, nothing, timeout=None)
         except seam.WorkerDiedError:
-            outcome = seam.Failed(error=_worker_died(1), transient=True)
+            outcome = seam.Failed(error=worker_died(1), transient=True)
         if isinstance(outcome, seam.Failed):
             raise RemoveError(outcome.error)
         assert isinstance(outcome, seam.Removed)
@@ -230,16 +211,21 @@ class Scheduler:
             spent = time.time() - record.start_time.timestamp()
             left = max(0.0, float(record.spec.timeout) - spent)
             job.deadline = asyncio.get_running_loop().call_later(
-                left, self._fail, job, _too_late("job", record.spec.timeout)
+                left, self.fail, job, too_late("job", record.spec.timeout)
             )
         log.info("job_running", job_id=record.job_id, attempt=record.attempt)
-        await self._tick(job, force=True)
+        await self._units.tick(job, force=True)
         if record.failed_count and record.spec.fail_fast:
-            self._fail(job, None)
+            self.fail(job, None)
         self._end_if_done(job)
 
     def _begin(self, job: ActiveJob, key: int) -> None:
-        work = self._analyse(job) if key == ANALYSIS else self._render(job, key)
+        threads = self._threads()
+        work = (
+            self._units.analyse(job, threads)
+            if key == ANALYSIS
+            else self._units.render(job, key, threads)
+        )
         task = asyncio.create_task(work)
         job.running[key] = task
         self._work.add(task)
@@ -252,7 +238,7 @@ class Scheduler:
                 asyncio.get_running_loop().call_later(job.again[key], self._again, job, key)
             if not task.cancelled() and (error := task.exception()) is not None:
                 log.error("unit_failed", job_id=job.record.job_id, exc_info=error)
-                self._fail(job, _internal(error))
+                self.fail(job, internal(error))
             self._end_if_done(job)
             self._wake.set()
 
@@ -260,158 +246,12 @@ class Scheduler:
 
     def _threads(self) -> int:
         """The codec threads of one unit, so that all that run fit the cores."""
-        wanted = len(self._work) + sum(len(job.waiting) for job in self._jobs.values())
+        wanted = len(self._work) + 1 + sum(len(job.waiting) for job in self._jobs.values())
         return max(1, self._limits.cores // max(1, min(self._engine.slots, wanted)))
 
-    # --- Units -----------------------------------------------------------------------------
-
-    async def _analyse(self, job: ActiveJob) -> None:
-        unit = seam.Analyse(
-            job_id=job.record.job_id,
-            spec=job.record.spec,
-            access=self._limits.access,
-            threads=self._threads(),
-            most_segments=self._limits.most_segments,
-            most_pixels=self._limits.most_pixels,
-        )
-
-        async def on_report(report: seam.Report) -> None:
-            match report:
-                case seam.Opened(source=source):
-                    await self._store.source_opened(job.record.job_id, source)
-                    job.meter.source(source.duration)
-                case seam.Planned(segments=segments):
-                    await self._planned(job, segments)
-                case seam.Progress(fraction=fraction, frames=frames):
-                    job.meter.analysed(self._clock(), fraction, frames)
-                    await self._tick(job)
-
-        outcome = await self._run(job, ANALYSIS, unit, on_report, None)
-        match outcome:
-            case seam.PlanDone(source=source, notices=notices):
-                job.record = await self._store.plan_complete(job.record.job_id, source, notices)
-                job.meter.source(source.duration)
-                job.meter.plan_complete = True
-                await self._tick(job, force=True)
-            case seam.Failed(error=error):
-                self._fail(job, error)
-
-    async def _planned(self, job: ActiveJob, segments: Sequence[Segment]) -> None:
-        known = job.record.segment_count
-        job.record = await self._store.plan(job.record.job_id, segments)
-        for segment in segments:
-            if segment.index >= known and segment.error is None and job.record.spec.output:
-                job.add(segment)
-        if job.record.failed_count and job.record.spec.fail_fast:
-            self._fail(job, None)
+    def wake(self) -> None:
+        """There may be more to do."""
         self._wake.set()
-
-    async def _render(self, job: ActiveJob, index: int) -> None:
-        job_id = job.record.job_id
-        segment, intent = await self._store.segment(job_id, index)
-        begun = asyncio.create_task(self._store.change_segment(segment, SegmentState.RUNNING))
-        try:
-            job.record, segment = await asyncio.shield(begun)
-        except asyncio.CancelledError:
-            # The write is made all the same, so it is undone by another.
-            _, segment = await begun
-            await self._store.change_segment(segment, SegmentState.PLANNED)
-            raise
-        seconds = length(segment)
-        job.meter.begun(index, seconds)
-        unit = seam.Render(
-            job_id=job_id,
-            spec=job.record.spec,
-            segment=segment,
-            access=self._limits.access,
-            threads=self._threads(),
-            scratch=self._limits.scratch / f"{job_id}-{index}-{segment.attempt}",
-            intent=intent,
-        )
-
-        async def on_report(report: seam.Report) -> None:
-            match report:
-                case seam.Progress(fraction=fraction, frames=frames):
-                    job.meter.made(self._clock(), index, fraction, frames)
-                    await self._tick(job)
-                case seam.Publishing(checksum=checksum):
-                    await self._store.intend(job_id, index, checksum)
-
-        limit = job.record.spec.segment_timeout
-        outcome: seam.Outcome | None = None
-        try:
-            outcome = await self._run(job, index, unit, on_report, limit)
-        finally:
-            # Also when the unit was stopped: it will be made again, or skipped.
-            state, told = _ended(segment, outcome)
-            job.record, segment = await self._store.change_segment(told, state)
-            frames = segment.frame_count
-            counts = state is not SegmentState.PLANNED
-            job.meter.ended(self._clock(), index, seconds, frames, counts=counts)
-        await self._tick(job, force=True)
-        if state is SegmentState.FAILED:
-            log.info("segment_failed", job_id=job_id, segment=index, error=told.error)
-            if job.record.spec.fail_fast:
-                self._fail(job, None, culprit=index)
-
-    async def _run(
-        self,
-        job: ActiveJob,
-        key: int,
-        unit: seam.Unit,
-        on_report: seam.OnReport,
-        timeout: Fraction | float | None,
-    ) -> seam.Outcome | None:
-        """Do a unit. None when it failed and will be tried again."""
-        started = self._clock()
-        tries = job.tries[key] = job.tries.get(key, 0) + 1
-        limit = float(timeout) if timeout is not None else None
-        try:
-            outcome = await self._protected(unit, on_report, limit)
-        except seam.WorkerDiedError as error:
-            log.warning(
-                "worker_died", job_id=unit.job_id, unit=unit.label, tries=tries, error=str(error)
-            )
-            outcome = seam.Failed(error=_worker_died(tries), transient=True)
-        except TimeoutError:
-            outcome = seam.Failed(error=_too_late("segment", timeout), transient=False)
-        log.info(
-            "unit_done",
-            job_id=unit.job_id,
-            unit=unit.label,
-            seconds=round(self._clock() - started, 3),
-            failed=isinstance(outcome, seam.Failed),
-        )
-        again = isinstance(outcome, seam.Failed) and outcome.transient
-        if again and tries < self._limits.tries and not job.ending:
-            job.again[key] = min(_MOST_DELAY, 0.5 * 2.0**tries)
-            return None
-        return outcome
-
-    async def _protected(
-        self, unit: seam.Unit, on_report: seam.OnReport, timeout: float | None
-    ) -> seam.Outcome:
-        """Do a unit; when it is stopped while it publishes, the end of that is awaited, so that
-        no object lies there that no segment lists."""
-        publishing = False
-
-        async def watch(report: seam.Report) -> None:
-            nonlocal publishing
-            await on_report(report)
-            publishing = publishing or isinstance(report, seam.Publishing)
-
-        inner = asyncio.create_task(self._engine.run(unit, watch, timeout=timeout))
-        try:
-            return await asyncio.shield(inner)
-        except asyncio.CancelledError:
-            if publishing:
-                await asyncio.wait([inner], timeout=_PUBLISHING)
-                if inner.done() and not inner.cancelled() and inner.exception() is None:
-                    return inner.result()
-            inner.cancel()
-            with contextlib.suppress(Exception, asyncio.CancelledError):
-                await inner
-            raise
 
     def _again(self, job: ActiveJob, key: int) -> None:
         del job.again[key]
@@ -426,7 +266,7 @@ class Scheduler:
             job.ending = True
             self._ending(self._succeed(job))
 
-    def _fail(self, job: ActiveJob, error: Error | None, culprit: int | None = None) -> None:
+    def fail(self, job: ActiveJob, error: Error | None, culprit: int | None = None) -> None:
         """End a job early; without an error, because of its segments that failed."""
         if not job.ending and not self._draining:
             job.ending = True
@@ -516,70 +356,7 @@ class Scheduler:
         for segment in running:
             await self._store.change_segment(segment, SegmentState.PLANNED)
 
-    async def _tick(self, job: ActiveJob, *, force: bool = False) -> None:
-        now = self._clock()
-        if job.ending or (not force and now - job.told < _TICK):
-            return
-        job.told = now
-        progress = job.meter.progress(job.record)
-        # Kept before it is told, so that no restart can go behind what was told.
-        await self._store.raise_percent(job.record.job_id, progress.percent)
-        if job.ending:
-            return
-        self._events.progress(job.record.principal, job.record.job_id, progress)
-
-
-class RemoveError(Exception):
-    """What a job published could not all be deleted."""
-
-    def __init__(self, error: Error) -> None:
-        super().__init__(error.message)
-        self.error = error
-
-
-def _ended(segment: Segment, outcome: seam.Outcome | None) -> tuple[SegmentState, Segment]:
-    match outcome:
-        case seam.Published(segment=made):
-            return SegmentState.PUBLISHED, dataclasses.replace(
-                made,
-                job_id=segment.job_id,
-                index=segment.index,
-                attempt=segment.attempt,
-                create_time=segment.create_time,
-                start_time=segment.start_time,
-            )
-        case seam.Failed(error=error):
-            return SegmentState.FAILED, dataclasses.replace(segment, error=error)
-        case _:
-            return SegmentState.PLANNED, segment
-
 
 def _kept(record: JobRecord) -> timedelta:
     assert record.spec.time_to_live is not None
     return timedelta(seconds=float(record.spec.time_to_live))
-
-
-def _worker_died(tries: int) -> Error:
-    return Error(
-        reason="WORKER_DIED",
-        message="The worker processes that tried this ended unexpectedly. The source may be "
-        "damaged in a way that crashes a codec, or memory may be short.",
-        metadata={"tries": str(tries)},
-    )
-
-
-def _too_late(what: str, limit: Fraction | float | None) -> Error:
-    seconds = float(limit or 0)
-    return Error(
-        reason="DEADLINE_EXCEEDED",
-        message=f"The {what} took longer than its timeout of {seconds:g} s.",
-        metadata={"timeout": f"{seconds:g}s"},
-    )
-
-
-def _internal(error: BaseException) -> Error:
-    return Error(
-        reason="INTERNAL",
-        message="The server met a fault of its own; its log has the details.",
-        metadata={"detail": type(error).__name__},
-    )

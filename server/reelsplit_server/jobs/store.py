@@ -37,6 +37,10 @@ MEMORY_OF_TOKENS = timedelta(hours=24)
 """How long a client token is remembered after its job was deleted."""
 
 
+_FINAL = frozenset({"RANGE_OUTSIDE_SOURCE", "RANGE_OVERLAPS_END"})
+"""Why the plan refuses a segment; making it would not ask again."""
+
+
 class TokenReusedError(Exception):
     """The client token belongs to a job with another request."""
 
@@ -285,7 +289,8 @@ class Store(Reading):
         await self._database.write(work)
 
     async def retry(self, job_id: str, retry_token: str) -> JobRecord:
-        """Put an ended job back in the queue, with its failed segments planned again.
+        """Put an ended job back in the queue, with its failed segments planned again, but for those
+        that the source itself rules out.
 
         Answers the job unchanged where this token retried it already.
         """
@@ -306,16 +311,18 @@ class Store(Reading):
                     schema.segments.c.state == SegmentState.FAILED.value,
                 )
             ).all()
-            for row in rows:
+            failed = [segment_record(row) for row in rows]
+            again = [s for s in failed if s.error is None or s.error.reason not in _FINAL]
+            for before in again:
                 segment = dataclasses.replace(
-                    segment_record(row), state=SegmentState.PLANNED, error=None, end_time=None
+                    before, state=SegmentState.PLANNED, error=None, end_time=None
                 )
                 changes.put_segment(transaction, SegmentState.FAILED, segment)
             return changes.change_job(
                 transaction,
                 job_id,
                 JobState.PENDING,
-                failed_count=0,
+                failed_count=len(failed) - len(again),
                 attempt=record.attempt + 1,
                 retry_token=retry_token or None,
                 end_time=None,

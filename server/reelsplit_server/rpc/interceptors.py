@@ -70,6 +70,11 @@ class Gate(ServerInterceptor):
                             yield response
                     except AppError as error:
                         await abort(context, error)
+                    except grpc.aio.AbortError:
+                        raise
+                    except Exception:
+                        log.exception("stream_failed", method=method)
+                        await abort(context, _fault())
 
             return grpc.unary_stream_rpc_method_handler(stream, **codec)
         answer = handler.unary_unary
@@ -86,8 +91,7 @@ class Gate(ServerInterceptor):
                     raise
                 except Exception:
                     log.exception("call_failed", method=method)
-                    message = "The server met a fault of its own; its log has the details."
-                    await abort(context, AppError(Kind.INTERNAL, "INTERNAL", message))
+                    await abort(context, _fault())
 
         return grpc.unary_unary_rpc_method_handler(call, **codec)
 
@@ -123,3 +127,8 @@ class Gate(ServerInterceptor):
                 principal=principal,
                 milliseconds=round((time.monotonic() - started) * 1000, 1),
             )
+
+
+def _fault() -> AppError:
+    message = "The server met a fault of its own; its log has the details."
+    return AppError(Kind.INTERNAL, "INTERNAL", message)

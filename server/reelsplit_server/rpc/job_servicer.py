@@ -58,6 +58,9 @@ class JobServicer(JobServiceServicer):
             create_time_until=time(request, "create_time_until"),
             oldest_first=request.order == pb.JOB_ORDER_CREATE_TIME_ASCENDING,
         )
+        if request.order not in pb.JobOrder.values():
+            description = f"is {request.order}, which is not a known order"
+            violations.append(Violation(field="order", description=description))
         page = await self._jobs.page(caller(), query, violations)
         return pb.ListJobsResponse(
             jobs=[message(job, job_pb2.Job) for job in page.jobs],

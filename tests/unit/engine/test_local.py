@@ -9,7 +9,7 @@ from collections.abc import AsyncIterator
 from pathlib import Path
 
 import pytest
-from reelsplit import FixedInterval, Input, JobSpec
+from reelsplit import FixedInterval, Input, JobSpec, Output, Segment, TimeRange
 from reelsplit_server.engine.local import LocalEngine
 from reelsplit_server.engine.seam import (
     Access,
@@ -19,13 +19,17 @@ from reelsplit_server.engine.seam import (
     Outcome,
     PlanDone,
     Planned,
+    Published,
+    Publishing,
     Remove,
     Removed,
+    Render,
     Report,
     WorkerDiedError,
 )
 
 from tests.clips import make_clip
+from tests.server import alive, workers_of
 
 SECRET = "hunter2-of-the-environment"
 
@@ -38,7 +42,7 @@ def clip(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture
-async def engine(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[LocalEngine]:
+async def engine(others: None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[LocalEngine]:
     monkeypatch.setenv("REELSPLIT_TOKENS", SECRET)
     made = LocalEngine(1, tmp_path)
     await made.start()
@@ -64,53 +68,41 @@ async def _run(engine: LocalEngine, clip: Path) -> Outcome:
     return await asyncio.wait_for(engine.run(_analyse(clip), _ignore, timeout=60), 90)
 
 
+_others: set[int] = set()
+
+
+@pytest.fixture(autouse=True)
+def others() -> None:
+    """Other servers of this process, for other tests, have workers too."""
+    _others.clear()
+    _others.update(workers_of(os.getpid()))
+
+
 def _workers() -> list[int]:
-    """The processes that were forked from the fork server."""
-    return [pid for pid in _below(os.getpid()) if "forkserver" in _command(pid) and _is_leaf(pid)]
-
-
-def _below(parent: int) -> list[int]:
-    found = []
-    for name in os.listdir("/proc"):
-        if name.isdigit():
-            try:
-                stat = Path(f"/proc/{name}/stat").read_text().rpartition(")")[2].split()
-            except OSError:
-                continue
-            if int(stat[1]) == parent and stat[0] != "Z":
-                found += [int(name), *_below(int(name))]
-    return found
-
-
-def _command(pid: int) -> str:
-    try:
-        return Path(f"/proc/{pid}/cmdline").read_bytes().replace(b"\0", b" ").decode()
-    except OSError:
-        return ""
-
-
-def _is_leaf(pid: int) -> bool:
-    return not _below(pid)
+    return [pid for pid in workers_of(os.getpid()) if pid not in _others]
 
 
 async def _until_gone(pid: int) -> None:
     async with asyncio.timeout(20):
-        while pid in _below(os.getpid()):
+        while alive(pid):
             await asyncio.sleep(0.05)
 
 
-async def _held(engine: LocalEngine, clip: Path) -> tuple[asyncio.Task[Outcome], int]:
-    """A unit that has begun and waits for us to take its report; and the process that does it."""
-    begun = asyncio.Event()
-
-    async def hold(_report: Report) -> None:
-        begun.set()
-        await asyncio.Event().wait()
-
-    task = asyncio.create_task(engine.run(_analyse(clip), hold, timeout=None))
-    await asyncio.wait_for(begun.wait(), 60)
-    (worker,) = _workers()
-    return task, worker
+def _render(clip: Path, folder: Path) -> Render:
+    """A unit that waits for our leave before it publishes."""
+    return Render(
+        job_id="0" * 32,
+        spec=JobSpec(
+            input=Input(uri=str(clip)),
+            mode=FixedInterval(interval=1),
+            output=Output(uri_template=f"{folder}/{{index}}.mp4"),
+        ),
+        segment=Segment(index=0, requested=TimeRange(start_offset=0, end_offset=1)),
+        access=Access(roots=(clip.parent, folder)),
+        threads=1,
+        scratch=folder / "scratch",
+        intent=None,
+    )
 
 
 async def test_a_unit_tells_what_it_found_in_order(engine: LocalEngine, clip: Path) -> None:
@@ -151,21 +143,30 @@ async def test_outputs_are_removed_below_the_roots_only(
     assert outside.exists()
 
 
-async def test_a_worker_that_is_killed_fails_its_unit_and_no_other(
-    engine: LocalEngine, clip: Path
+async def test_a_worker_publishes_when_it_has_leave(
+    engine: LocalEngine, clip: Path, tmp_path: Path
 ) -> None:
-    """Its next report is never heard, since it is dead."""
-    held = asyncio.Event()
+    async def hear(report: Report) -> None:
+        if isinstance(report, Publishing):
+            assert not (tmp_path / "0.mp4").exists()
 
+    outcome = await asyncio.wait_for(engine.run(_render(clip, tmp_path), hear, timeout=60), 90)
+    assert isinstance(outcome, Published)
+    assert (tmp_path / "0.mp4").exists()
+
+
+async def test_a_worker_that_is_killed_fails_its_unit_and_no_other(
+    engine: LocalEngine, clip: Path, tmp_path: Path
+) -> None:
     async def kill(report: Report) -> None:
-        if not held.is_set():
-            held.set()
+        if isinstance(report, Publishing):
             (worker,) = _workers()
             os.kill(worker, signal.SIGKILL)
             await _until_gone(worker)
 
     with pytest.raises(WorkerDiedError):
-        await asyncio.wait_for(engine.run(_analyse(clip), kill, timeout=None), 60)
+        await asyncio.wait_for(engine.run(_render(clip, tmp_path), kill, timeout=None), 60)
+    assert not (tmp_path / "0.mp4").exists()
     assert isinstance(await _run(engine, clip), PlanDone)
 
 
@@ -187,37 +188,28 @@ async def test_a_worker_that_is_killed_while_idle_is_replaced(
     assert worker not in _workers()
 
 
-async def test_a_unit_that_takes_too_long_is_ended(engine: LocalEngine, clip: Path) -> None:
-    stop = asyncio.Event()
+@pytest.mark.parametrize("how", ["timeout", "cancel"])
+async def test_a_unit_that_is_ended_publishes_nothing(
+    engine: LocalEngine, clip: Path, tmp_path: Path, how: str
+) -> None:
+    (worker,) = _workers()
+    publishing, release = asyncio.Event(), asyncio.Event()
 
-    async def hold(_report: Report) -> None:
-        await stop.wait()
+    async def hold(report: Report) -> None:
+        if isinstance(report, Publishing):
+            publishing.set()
+            await release.wait()
 
-    task = asyncio.create_task(engine.run(_analyse(clip), hold, timeout=1))
-    asyncio.get_running_loop().call_later(2, stop.set)
-    done, _ = await asyncio.wait([task], timeout=60)
-    assert done
-    # It was done before its time, or it was ended: whether it speaks is ours to say.
-    if task.exception() is not None:
-        assert isinstance(task.exception(), TimeoutError)
-    assert isinstance(await _run(engine, clip), PlanDone)
-
-
-async def test_cancelling_ends_the_worker(engine: LocalEngine, clip: Path) -> None:
-    release, begun = asyncio.Event(), asyncio.Event()
-
-    async def hold(_report: Report) -> None:
-        begun.set()
-        await release.wait()
-
-    fifo = clip.parent / "never"
-    task = asyncio.create_task(engine.run(_analyse(clip), hold, timeout=None))
-    await asyncio.wait_for(begun.wait(), 60)
-    task.cancel()
-    asyncio.get_running_loop().call_later(0.3, release.set)
-    with pytest.raises(asyncio.CancelledError):
-        await asyncio.wait_for(task, 40)
-    assert not fifo.exists()
+    unit, limit = _render(clip, tmp_path), 2 if how == "timeout" else None
+    task = asyncio.create_task(engine.run(unit, hold, timeout=limit))
+    if how == "cancel":
+        await asyncio.wait_for(publishing.wait(), 60)
+        task.cancel()
+    await _until_gone(worker)
+    release.set()
+    with pytest.raises(TimeoutError if how == "timeout" else asyncio.CancelledError):
+        await asyncio.wait_for(task, 60)
+    assert not (tmp_path / "0.mp4").exists()
     assert isinstance(await _run(engine, clip), PlanDone)
 
 
@@ -259,10 +251,9 @@ async def test_no_worker_outlives_its_engine(tmp_path: Path) -> None:
 
 
 async def test_a_stranger_on_the_socket_is_not_heard(engine: LocalEngine, clip: Path) -> None:
-    reader, writer = await asyncio.open_unix_connection(engine._folder / "s")
+    reader, writer = await asyncio.open_unix_connection(engine._socket)
     writer.write(b'{"unit": "guess", "secret": "guess"}\n{"kind": "removed", "count": 1}\n')
     await writer.drain()
     assert await asyncio.wait_for(reader.read(), 10) == b""
     writer.close()
     assert isinstance(await _run(engine, clip), PlanDone)
-    assert (engine._folder.stat().st_mode & 0o777) == 0o700

@@ -12,7 +12,8 @@ from pathlib import Path
 from reelsplit import Segment, SourceInfo
 from reelsplit_server.engine import seam
 from reelsplit_server.jobs.records import JobRecord
-from reelsplit_server.jobs.scheduler import Limits, Scheduler
+from reelsplit_server.jobs.scheduler import Scheduler
+from reelsplit_server.jobs.units import Limits
 
 from tests.unit.jobs.keeping import Kept, pieces
 

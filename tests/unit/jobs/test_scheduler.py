@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 from reelsplit import Error, JobState, JobStateChanged, SegmentChanged, SegmentState
 from reelsplit_server.engine import seam
-from reelsplit_server.jobs.scheduler import RemoveError
+from reelsplit_server.jobs.failures import RemoveError
 
 from tests.unit.jobs.engines import SOURCE, Gate, ScriptedEngine, ended, scheduling, until
 from tests.unit.jobs.keeping import Kept, kept, pieces
@@ -20,7 +20,7 @@ from tests.unit.jobs.keeping import Kept, kept, pieces
 @pytest.fixture(autouse=True)
 def soon(monkeypatch: pytest.MonkeyPatch) -> None:
     """What is tried again is tried at once."""
-    monkeypatch.setattr("reelsplit_server.jobs.scheduler._MOST_DELAY", 0.01)
+    monkeypatch.setattr("reelsplit_server.jobs.units._MOST_DELAY", 0.01)
 
 
 async def _states(keep: Kept, job_id: str) -> list[SegmentState]:

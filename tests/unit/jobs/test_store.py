@@ -36,7 +36,10 @@ async def _failed(keep: Kept, count: int = 3) -> str:
     """A job whose middle segment failed and whose first was published."""
     job_id = (await keep.add()).job_id
     await keep.store.change_job(job_id, JobState.RUNNING)
-    await keep.store.plan(job_id, pieces(count, wrong=[1]))
+    await keep.store.plan(job_id, pieces(count))
+    segment, _ = await keep.store.segment(job_id, 1)
+    segment = dataclasses.replace(segment, error=Error(reason="OUTPUT_EXISTS"))
+    await keep.store.change_segment(segment, SegmentState.FAILED)
     segment, _ = await keep.store.segment(job_id, 0)
     _, segment = await keep.store.change_segment(segment, SegmentState.RUNNING)
     await keep.store.change_segment(segment, SegmentState.PUBLISHED)
@@ -62,8 +65,8 @@ async def test_each_change_has_its_event_and_numbers_have_no_gap(keep: Kept) -> 
     assert [(c.segment.index, c.previous_state, c.segment.state) for c in changes if c.segment] == [
         (0, SegmentState.UNSPECIFIED, SegmentState.PLANNED),
         (1, SegmentState.UNSPECIFIED, SegmentState.PLANNED),
-        (1, SegmentState.PLANNED, SegmentState.FAILED),
         (2, SegmentState.UNSPECIFIED, SegmentState.PLANNED),
+        (1, SegmentState.PLANNED, SegmentState.FAILED),
         (0, SegmentState.PLANNED, SegmentState.RUNNING),
         (0, SegmentState.RUNNING, SegmentState.PUBLISHED),
     ]
@@ -254,6 +257,16 @@ async def test_a_retry_plans_the_failed_segments_again_and_no_other(keep: Kept) 
     assert found[1].error is None
     sequences = await keep.sequences(job_id)
     assert sequences == list(range(1, len(sequences) + 1))
+
+
+async def test_what_the_source_rules_out_is_not_tried_again(keep: Kept) -> None:
+    job_id = (await keep.add()).job_id
+    await keep.store.change_job(job_id, JobState.RUNNING)
+    await keep.store.plan(job_id, pieces(2, wrong=[1]))
+    await keep.store.change_job(job_id, JobState.FAILED, expire=HOUR)
+    assert (await keep.store.retry(job_id, "again")).failed_count == 1
+    states = [segment.state for segment in (await keep.store.segments(job_id))[0]]
+    assert states == [SegmentState.PLANNED, SegmentState.FAILED]
 
 
 async def test_the_same_retry_token_retries_once(keep: Kept) -> None:

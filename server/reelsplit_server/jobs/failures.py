@@ -1,0 +1,44 @@
+"""The errors that the scheduler itself gives jobs and segments."""
+
+from __future__ import annotations
+
+from fractions import Fraction
+
+from reelsplit.types.error import Error
+
+
+class RemoveError(Exception):
+    """What a job published could not all be deleted."""
+
+    def __init__(self, error: Error) -> None:
+        super().__init__(error.message)
+        self.error = error
+
+
+def worker_died(tries: int) -> Error:
+    """Worker processes died each time they tried."""
+    return Error(
+        reason="WORKER_DIED",
+        message="The worker processes that tried this ended unexpectedly. The source may be "
+        "damaged in a way that crashes a codec, or memory may be short.",
+        metadata={"tries": str(tries)},
+    )
+
+
+def too_late(what: str, limit: Fraction | float | None) -> Error:
+    """The job or segment took longer than its limit, in seconds."""
+    seconds = float(limit or 0)
+    return Error(
+        reason="DEADLINE_EXCEEDED",
+        message=f"The {what} took longer than its timeout of {seconds:g} s.",
+        metadata={"timeout": f"{seconds:g}s"},
+    )
+
+
+def internal(error: BaseException) -> Error:
+    """The server's own fault; nothing of it is told but its type."""
+    return Error(
+        reason="INTERNAL",
+        message="The server met a fault of its own; its log has the details.",
+        metadata={"detail": type(error).__name__},
+    )

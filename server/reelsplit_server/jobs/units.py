@@ -1,0 +1,251 @@
+"""Does the units of jobs: what the engine is asked, and what is kept of its reports."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import dataclasses
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from fractions import Fraction
+from pathlib import Path
+from typing import Protocol
+
+import structlog
+from reelsplit.types.error import Error
+from reelsplit.types.segment import Segment, SegmentState
+
+from reelsplit_server.engine import seam
+from reelsplit_server.jobs.active import ANALYSIS, ActiveJob, length
+from reelsplit_server.jobs.failures import too_late, worker_died
+from reelsplit_server.jobs.log import EventLog
+from reelsplit_server.jobs.store import Store
+
+log = structlog.get_logger(__name__)
+_TICK = 0.25
+"""The shortest time between two progress ticks of a job, in seconds."""
+_MOST_DELAY = 30.0
+_PUBLISHING = 10.0
+"""How long a worker that may publish already is waited for when its job is stopped, in seconds."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Limits:
+    """What the units are bound by. ``tries`` counts the first."""
+
+    access: seam.Access
+    scratch: Path
+    cores: int
+    tries: int
+    most_segments: int
+    most_pixels: int
+
+
+class Host(Protocol):
+    """What the units of a job ask of who scheduled them."""
+
+    def fail(self, job: ActiveJob, error: Error | None, culprit: int | None = None) -> None:
+        """End the job; without an error, because of its segments that failed."""
+
+    def wake(self) -> None:
+        """There may be more to do."""
+
+
+class Units:
+    """Does one unit at a call. The state of the job and of its segments is kept as it changes."""
+
+    def __init__(
+        self,
+        store: Store,
+        events: EventLog,
+        engine: seam.Engine,
+        limits: Limits,
+        clock: Callable[[], float],
+        host: Host,
+    ) -> None:
+        self._store = store
+        self._events = events
+        self._engine = engine
+        self._limits = limits
+        self._clock = clock
+        self._host = host
+
+    async def analyse(self, job: ActiveJob, threads: int) -> None:
+        """Open the source and keep the segments that are found."""
+        unit = seam.Analyse(
+            job_id=job.record.job_id,
+            spec=job.record.spec,
+            access=self._limits.access,
+            threads=threads,
+            most_segments=self._limits.most_segments,
+            most_pixels=self._limits.most_pixels,
+        )
+
+        async def on_report(report: seam.Report) -> None:
+            match report:
+                case seam.Opened(source=source):
+                    await self._store.source_opened(job.record.job_id, source)
+                    job.meter.source(source.duration)
+                case seam.Planned(segments=segments):
+                    await self._planned(job, segments)
+                case seam.Progress(fraction=fraction, frames=frames):
+                    job.meter.analysed(self._clock(), fraction, frames)
+                    await self.tick(job)
+
+        outcome = await self._run(job, ANALYSIS, unit, on_report, None)
+        match outcome:
+            case seam.PlanDone(source=source, notices=notices):
+                job.record = await self._store.plan_complete(job.record.job_id, source, notices)
+                job.meter.source(source.duration)
+                job.meter.plan_complete = True
+                await self.tick(job, force=True)
+            case seam.Failed(error=error):
+                self._host.fail(job, error)
+
+    async def _planned(self, job: ActiveJob, segments: Sequence[Segment]) -> None:
+        known = job.record.segment_count
+        job.record = await self._store.plan(job.record.job_id, segments)
+        for segment in segments:
+            if segment.index >= known and segment.error is None and job.record.spec.output:
+                job.add(segment)
+        if job.record.failed_count and job.record.spec.fail_fast:
+            self._host.fail(job, None)
+        self._host.wake()
+
+    async def render(self, job: ActiveJob, index: int, threads: int) -> None:
+        """Make a segment and keep what came of it."""
+        job_id = job.record.job_id
+        segment, intent = await self._store.segment(job_id, index)
+        begun = asyncio.create_task(self._store.change_segment(segment, SegmentState.RUNNING))
+        try:
+            job.record, segment = await asyncio.shield(begun)
+        except asyncio.CancelledError:
+            # The write is made all the same, so it is undone by another.
+            _, segment = await begun
+            await self._store.change_segment(segment, SegmentState.PLANNED)
+            raise
+        seconds = length(segment)
+        job.meter.begun(index, seconds)
+        unit = seam.Render(
+            job_id=job_id,
+            spec=job.record.spec,
+            segment=segment,
+            access=self._limits.access,
+            threads=threads,
+            scratch=self._limits.scratch / f"{job_id}-{index}-{segment.attempt}",
+            intent=intent,
+        )
+
+        async def on_report(report: seam.Report) -> None:
+            match report:
+                case seam.Progress(fraction=fraction, frames=frames):
+                    job.meter.made(self._clock(), index, fraction, frames)
+                    await self.tick(job)
+                case seam.Publishing(checksum=checksum):
+                    await self._store.intend(job_id, index, checksum)
+
+        limit = job.record.spec.segment_timeout
+        outcome: seam.Outcome | None = None
+        try:
+            outcome = await self._run(job, index, unit, on_report, limit)
+        finally:
+            # Also when the unit was stopped: it will be made again, or skipped.
+            state, told = _ended(segment, outcome)
+            job.record, segment = await self._store.change_segment(told, state)
+            frames = segment.frame_count
+            counts = state is not SegmentState.PLANNED
+            job.meter.ended(self._clock(), index, seconds, frames, counts=counts)
+        await self.tick(job, force=True)
+        if state is SegmentState.FAILED:
+            log.info("segment_failed", job_id=job_id, segment=index, error=told.error)
+            if job.record.spec.fail_fast:
+                self._host.fail(job, None, culprit=index)
+
+    async def _run(
+        self,
+        job: ActiveJob,
+        key: int,
+        unit: seam.Unit,
+        on_report: seam.OnReport,
+        timeout: Fraction | float | None,
+    ) -> seam.Outcome | None:
+        """Do a unit. None when it failed and will be tried again."""
+        started = self._clock()
+        tries = job.tries[key] = job.tries.get(key, 0) + 1
+        limit = float(timeout) if timeout is not None else None
+        try:
+            outcome = await self._protected(unit, on_report, limit)
+        except seam.WorkerDiedError as error:
+            log.warning(
+                "worker_died", job_id=unit.job_id, unit=unit.label, tries=tries, error=str(error)
+            )
+            outcome = seam.Failed(error=worker_died(tries), transient=True)
+        except TimeoutError:
+            outcome = seam.Failed(error=too_late("segment", timeout), transient=False)
+        log.info(
+            "unit_done",
+            job_id=unit.job_id,
+            unit=unit.label,
+            seconds=round(self._clock() - started, 3),
+            failed=isinstance(outcome, seam.Failed),
+        )
+        again = isinstance(outcome, seam.Failed) and outcome.transient
+        if again and tries < self._limits.tries and not job.ending:
+            job.again[key] = min(_MOST_DELAY, 0.5 * 2.0**tries)
+            return None
+        return outcome
+
+    async def _protected(
+        self, unit: seam.Unit, on_report: seam.OnReport, timeout: float | None
+    ) -> seam.Outcome:
+        """Do a unit; when it is stopped while it publishes, the end of that is awaited, so that
+        no object lies there that no segment lists."""
+        publishing = False
+
+        async def watch(report: seam.Report) -> None:
+            nonlocal publishing
+            await on_report(report)
+            publishing = publishing or isinstance(report, seam.Publishing)
+
+        inner = asyncio.create_task(self._engine.run(unit, watch, timeout=timeout))
+        try:
+            return await asyncio.shield(inner)
+        except asyncio.CancelledError:
+            if publishing:
+                await asyncio.wait([inner], timeout=_PUBLISHING)
+                if inner.done() and not inner.cancelled() and inner.exception() is None:
+                    return inner.result()
+            inner.cancel()
+            with contextlib.suppress(Exception, asyncio.CancelledError):
+                await inner
+            raise
+
+    async def tick(self, job: ActiveJob, *, force: bool = False) -> None:
+        """Tell how far a job is, unless that was done a moment ago."""
+        now = self._clock()
+        if job.ending or (not force and now - job.told < _TICK):
+            return
+        job.told = now
+        progress = job.meter.progress(job.record)
+        # Kept before it is told, so that no restart can go behind what was told.
+        await self._store.raise_percent(job.record.job_id, progress.percent)
+        if job.ending:
+            return
+        self._events.progress(job.record.principal, job.record.job_id, progress)
+
+
+def _ended(segment: Segment, outcome: seam.Outcome | None) -> tuple[SegmentState, Segment]:
+    match outcome:
+        case seam.Published(segment=made):
+            return SegmentState.PUBLISHED, dataclasses.replace(
+                made,
+                job_id=segment.job_id,
+                index=segment.index,
+                attempt=segment.attempt,
+                create_time=segment.create_time,
+                start_time=segment.start_time,
+            )
+        case seam.Failed(error=error):
+            return SegmentState.FAILED, dataclasses.replace(segment, error=error)
+        case _:
+            return SegmentState.PLANNED, segment

@@ -1,0 +1,34 @@
+"""What many tests share: a clip, and a server that is started once."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pytest
+
+if TYPE_CHECKING:
+    from tests.server import Served
+
+
+@pytest.fixture(scope="session")
+def clip(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Ten seconds at 24 frames a second, with shots from 0, 3 and 7 seconds on, and sound."""
+    from tests.clips import AudioTrack, make_clip
+
+    path = tmp_path_factory.mktemp("clips") / "clip.mp4"
+    make_clip(path, frames=240, shots=[72, 168], audio=[AudioTrack()])
+    return path
+
+
+@pytest.fixture(scope="session")
+def server(tmp_path_factory: pytest.TempPathFactory, clip: Path) -> Iterator[Served]:
+    """A server with the default settings; ``clip.mp4`` lies in its root."""
+    from tests.server import served
+
+    folder = tmp_path_factory.mktemp("server")
+    (folder / "root").mkdir()
+    (folder / "root" / "clip.mp4").write_bytes(clip.read_bytes())
+    with served(folder) as made:
+        yield made
