@@ -44,15 +44,16 @@ class Settings(BaseSettings):
     listen: str = Field(
         "127.0.0.1:50051", description="Where gRPC is served: HOST:PORT; port 0 takes a free one."
     )
-    data_dir: Path = Field(
-        default_factory=_data_dir, description="The folder of the database and working files."
-    )
+    data_dir: Path = Field(_data_dir(), description="The folder of the database and working files.")
     root: list[Path] = Field(
-        default_factory=list,
+        [],
         description="A folder below which local files are read and written. May be repeated.",
     )
     workers: int = Field(
-        default_factory=lambda: os.cpu_count() or 1, ge=1, le=1024, description="Worker processes."
+        os.cpu_count() or 1,
+        ge=1,
+        le=1024,
+        description="Worker processes; by default one a core.",
     )
     tls_certificate: Path | None = Field(None, description="A PEM file: the certificate chain.")
     tls_key: Path | None = Field(None, description="A PEM file: the certificate's key.")
@@ -60,7 +61,7 @@ class Settings(BaseSettings):
         None, description="A PEM file: clients must show a certificate of this authority."
     )
     tokens: dict[str, SecretStr] = Field(
-        default_factory=dict,
+        {},
         description='Bearer tokens by principal, as JSON: {"name": "token"}. Better given in the '
         "environment or the file than on the command line.",
     )
@@ -97,7 +98,9 @@ class Settings(BaseSettings):
     grace: float = Field(
         10.0, ge=0, description="Seconds that running work has to end when the server stops."
     )
-    log_level: Literal["debug", "info", "warning", "error"] = "info"
+    log_level: Literal["debug", "info", "warning", "error"] = Field(
+        "info", description="The least that is logged; debug tells every call."
+    )
     log_format: Literal["json", "text"] = Field(
         "json", description="Log lines on standard error: JSON, or text for people."
     )
