@@ -121,7 +121,10 @@ def test_very_many_wrong_fields_still_come_back(client: Client, film: str, lette
     labels = {letter * 60 + str(n): "x" * 129 for n in range(200)}
     with pytest.raises(InvalidRequestError) as caught:
         client.submit(film, ranges(*((2, 1) for _ in range(5000))), None, labels=labels)
-    assert caught.value.reason == "INVALID_FIELD"
+    assert (caught.value.reason, caught.value.code) == (
+        "INVALID_FIELD",
+        grpc.StatusCode.INVALID_ARGUMENT,
+    )
     assert len(caught.value.violations) > 5
 
 
@@ -445,9 +448,13 @@ def test_what_a_server_takes_is_limited(narrow: Served) -> None:
         assert job.error is not None
         assert (job.error.reason, job.error.metadata["limit"]) == ("TOO_MANY_SEGMENTS", "4")
         client.submit(film, every(5)).result(timeout=90)
+
+        def flood() -> None:
+            for number in range(20):
+                _slow(client, narrow, f"queued{number}")
+
         with pytest.raises(ResourceExhaustedError) as caught:
-            for n in range(20):
-                _slow(client, narrow, f"queued{n}")
+            flood()
         assert caught.value.reason == "TOO_MANY_JOBS"
 
 

@@ -29,7 +29,7 @@ from reelsplit import (
 from tests.clips import read_numbers
 from tests.server import ServerProcess, alive, processes_below, wait_for, workers_of
 
-SLOW = VideoEncoding(preset="slow", crf=0)
+SLOW = VideoEncoding(preset="medium", crf=0)
 
 
 @pytest.fixture
@@ -46,7 +46,7 @@ class Watched:
     def __init__(self, process: ServerProcess) -> None:
         self.process = process
         self.client = Client(process.address, timeout=60)
-        output = Output(uri_template=f"{process.root}/out/{{index}}.mp4", video=SLOW, width=1280)
+        output = Output(uri_template=f"{process.root}/out/{{index}}.mp4", video=SLOW, width=960)
         film = str(process.root / "clip.mp4")
         self.job: JobHandle = self.client.submit(film, every(1), output)
         self.events: list[JobEvent] = []

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import dataclasses
+import shutil
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from fractions import Fraction
@@ -20,6 +21,7 @@ from reelsplit_server.jobs.active import ANALYSIS, ActiveJob, length
 from reelsplit_server.jobs.failures import too_late, worker_died
 from reelsplit_server.jobs.log import EventLog
 from reelsplit_server.jobs.store import Store
+from reelsplit_server.jobs.transitions import TransitionError
 
 log = structlog.get_logger(__name__)
 _TICK = 0.25
@@ -155,6 +157,8 @@ class Units:
             frames = segment.frame_count
             counts = state is not SegmentState.PLANNED
             job.meter.ended(self._clock(), index, seconds, frames, counts=counts)
+            # A worker that was killed could not.
+            await asyncio.to_thread(shutil.rmtree, unit.scratch, ignore_errors=True)
         await self.tick(job, force=True)
         if state is SegmentState.FAILED:
             log.info("segment_failed", job_id=job_id, segment=index, error=told.error)
@@ -200,17 +204,22 @@ class Units:
     ) -> seam.Outcome:
         """Do a unit; when it is stopped while it publishes, the end of that is awaited, so that
         no object lies there that no segment lists."""
-        publishing = False
+        publishing = stopped = False
 
         async def watch(report: seam.Report) -> None:
             nonlocal publishing
             await on_report(report)
-            publishing = publishing or isinstance(report, seam.Publishing)
+            if isinstance(report, seam.Publishing):
+                if stopped:
+                    # Raised to the engine, which then gives the worker no leave.
+                    raise TransitionError("the job was stopped while this report was kept")
+                publishing = True
 
         inner = asyncio.create_task(self._engine.run(unit, watch, timeout=timeout))
         try:
             return await asyncio.shield(inner)
         except asyncio.CancelledError:
+            stopped = True
             if publishing:
                 await asyncio.wait([inner], timeout=_PUBLISHING)
                 if inner.done() and not inner.cancelled() and inner.exception() is None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from typing import Any
+from urllib.parse import quote
 
 import grpc
 from google.protobuf.duration_pb2 import Duration
@@ -12,8 +13,11 @@ from reelsplit_server.app.errors import AppError, Kind
 
 DOMAIN = "reelsplit"
 DETAILS = "grpc-status-details-bin"
-# A status travels in HTTP/2 headers, which clients bound to some 8 KiB.
-_MOST_DETAILS = 6000
+# A status travels in HTTP/2 headers, of which clients take 8 KiB: once the message as text, and
+# once with the details. Both bounds are bytes.
+_MOST_MESSAGE = 1000
+_MOST_DETAILS = 4500
+_PLAIN = "".join(map(chr, range(0x20, 0x7F))).replace("%", "")
 
 _CODES = {
     Kind.INVALID: grpc.StatusCode.INVALID_ARGUMENT,
@@ -33,7 +37,7 @@ _CODES = {
 async def abort(context: grpc.aio.ServicerContext[Any, Any], error: AppError) -> None:
     """End a call with the status of an error. Always raises."""
     code = _CODES[error.kind]
-    message = error.message if len(error.message) <= 1500 else error.message[:1499] + "…"
+    message = _short(error.message)
     status = status_pb2.Status(code=_number(code), message=message)
     info = error_details_pb2.ErrorInfo(reason=error.reason, domain=DOMAIN, metadata=error.metadata)
     status.details.add().Pack(info)
@@ -51,7 +55,7 @@ def _bad_request(error: AppError) -> error_details_pb2.BadRequest:
     details = error_details_pb2.BadRequest()
     size = 0
     for place, violation in enumerate(error.violations):
-        size += len(violation.field) + len(violation.description) + 30
+        size += len(violation.field.encode()) + len(violation.description.encode()) + 30
         if size > _MOST_DETAILS:
             left = len(error.violations) - place
             details.field_violations.add(field="", description=f"and {left} more fields are wrong")
@@ -60,6 +64,14 @@ def _bad_request(error: AppError) -> error_details_pb2.BadRequest:
             field=violation.field, description=violation.description, reason=violation.reason
         )
     return details
+
+
+def _short(message: str) -> str:
+    """As much of a message as fits, in the escaped form in which it travels."""
+    short = message
+    while len(quote(short, safe=_PLAIN)) > _MOST_MESSAGE:
+        short = short[: len(short) * 9 // 10 - 1]
+    return short if short == message else short + "…"
 
 
 def _number(code: grpc.StatusCode) -> int:

@@ -42,7 +42,9 @@ def clip(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture
-async def engine(others: None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[LocalEngine]:
+async def engine(
+    others: None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> AsyncIterator[LocalEngine]:
     monkeypatch.setenv("REELSPLIT_TOKENS", SECRET)
     made = LocalEngine(1, tmp_path)
     await made.start()

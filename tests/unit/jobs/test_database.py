@@ -65,7 +65,7 @@ def test_a_database_of_a_newer_version_is_refused_with_a_sentence(tmp_path: Path
         connection.execute("INSERT INTO alembic_version VALUES ('9999')")
     connection.close()
     database = Database(path, lambda _: None, lambda: Clock().now)
-    with pytest.raises(StoreVersionError, match="9999.*newer version"):
+    with pytest.raises(StoreVersionError, match=r"9999.*newer version"):
         database.open()
     database._engine.dispose()
 

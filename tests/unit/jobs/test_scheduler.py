@@ -452,6 +452,36 @@ async def test_a_segment_that_begins_while_its_job_is_stopped_does_not_stay_runn
     assert states == [SegmentState.PLANNED, SegmentState.PUBLISHED, SegmentState.PLANNED]
 
 
+async def test_a_segment_gets_no_leave_to_publish_once_its_job_is_stopped(keep: Kept) -> None:
+    """The job ends while the server keeps what the worker is about to publish."""
+    engine, go = ScriptedEngine(slots=1, segments=pieces(1)), threading.Event()
+    leave: list[bool] = []
+
+    async def script(unit: seam.Unit, on_report: seam.OnReport) -> seam.Outcome:
+        if isinstance(unit, seam.Analyse):
+            return await engine.well(unit, on_report)
+        held = asyncio.create_task(keep.database.write(lambda _: go.wait(10)))
+        await asyncio.sleep(0)
+        asked = asyncio.create_task(on_report(seam.Publishing(checksum="sha256:0")))  # type: ignore[arg-type]
+        try:
+            await asyncio.shield(asked)
+        except asyncio.CancelledError:
+            go.set()
+            await asyncio.wait([asked, held])
+            leave.append(asked.exception() is None)
+            raise
+        raise AssertionError("the job was not stopped")
+
+    engine.script = script
+    async with scheduling(keep, engine) as scheduler:
+        keep.clock.now = datetime.now(UTC)
+        job = await keep.add(timeout=1)
+        scheduler.add(job)
+        assert (await ended(keep, job.job_id)).state is JobState.FAILED
+    assert leave == [False]
+    assert await _states(keep, job.job_id) == [SegmentState.PLANNED]
+
+
 async def test_a_job_that_takes_too_long_fails(keep: Kept) -> None:
     engine = ScriptedEngine()
     Gate(engine, "render 1")
