@@ -40,7 +40,7 @@ def ranges(*pairs: tuple[Seconds, Seconds], strict: bool = False) -> UserDefined
 
     A range is half-open: a frame whose time is the end does not belong to it. Times count from
     the first presented frame. Ranges that overlap the end of the video are clipped, and those
-    outside fail alone; ``strict`` fails both, and then the whole job before anything is cut.
+    outside fail alone; ``strict`` fails both.
     """
     return UserDefined(
         ranges=tuple(TimeRange(start_offset=start, end_offset=end) for start, end in pairs),

@@ -126,8 +126,10 @@ def _limits(settings: Settings, scratch: Path) -> Limits:
 
 
 def _bounds(settings: Settings) -> Bounds:
+    # A root that is given through a link is taken in both forms.
+    roots = dict.fromkeys(form for root in settings.root for form in (root, root.resolve()))
     return Bounds(
-        roots=tuple(settings.root),
+        roots=tuple(roots),
         most_ranges=settings.max_ranges,
         most_frame_rate=settings.max_frame_rate,
         most_template=settings.max_template,

@@ -257,9 +257,9 @@ class Jobs:
             if not page:
                 return deleted
             after = page[-1].index
-            uris = tuple(segment.uri for segment in page)
+            objects = tuple((segment.uri, segment.checksum) for segment in page)
             try:
-                deleted += await self._scheduler.remove(job_id, uris)
+                deleted += await self._scheduler.remove(job_id, objects)
             except RemoveError as error:
                 raise AppError(
                     Kind.INTERNAL,

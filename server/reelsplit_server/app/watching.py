@@ -135,6 +135,7 @@ class Watching:
                     if isinstance(item.event.event, JobStateChanged):
                         if item.event.event.state in ENDED:
                             told.pop(job_id, None)
+                            wanted.pop(job_id, None)
                         elif include_progress:
                             told[job_id] = (0.0, item.event.event.percent)
                 if stored:

@@ -106,12 +106,12 @@ class Scheduler:
         await self._stop_units(job)
         return await self._close(job, JobState.CANCELLED, None)
 
-    async def remove(self, job_id: str, uris: tuple[str, ...]) -> int:
+    async def remove(self, job_id: str, objects: tuple[tuple[str, str], ...]) -> int:
         """Delete what a job published; answers how many objects there were.
 
         Raises `RemoveError`.
         """
-        unit = seam.Remove(job_id=job_id, uris=uris, access=self._limits.access)
+        unit = seam.Remove(job_id=job_id, objects=objects, access=self._limits.access)
 
         async def nothing(_report: seam.Report) -> None: ...
 

@@ -116,6 +116,8 @@ class Units:
 
     async def render(self, job: ActiveJob, index: int, threads: int) -> None:
         """Make a segment and keep what came of it."""
+        output = job.record.spec.output
+        assert output is not None
         job_id = job.record.job_id
         segment, intent = await self._store.segment(job_id, index)
         begun = asyncio.create_task(self._store.change_segment(segment, SegmentState.RUNNING))
@@ -130,7 +132,8 @@ class Units:
         job.meter.begun(index, seconds)
         unit = seam.Render(
             job_id=job_id,
-            spec=job.record.spec,
+            source=job.record.spec.input,
+            output=output,
             segment=segment,
             access=self._limits.access,
             threads=threads,

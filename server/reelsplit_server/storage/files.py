@@ -16,6 +16,7 @@ from reelsplit_server.storage.errors import StorageError
 
 _FOLDER = os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC | os.O_NOFOLLOW
 _MOST_LINKS = 40
+_NO_LINKS = (errno.EPERM, errno.EOPNOTSUPP, errno.ENOSYS, errno.EMLINK)
 
 
 class Files:
@@ -90,9 +91,17 @@ class Files:
     ) -> None:
         if replace:
             os.replace(source, name, src_dir_fd=source_folder, dst_dir_fd=folder)
-        else:
+            return
+        try:
             # A hard link, unlike a rename, fails where the name is taken.
             os.link(source, name, src_dir_fd=source_folder, dst_dir_fd=folder)
+        except OSError as error:
+            if error.errno not in _NO_LINKS:
+                raise
+            # The file system has no hard links: the name is taken first, by an empty file.
+            flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC | os.O_NOFOLLOW
+            os.close(os.open(name, flags, 0o644, dir_fd=folder))
+            os.replace(source, name, src_dir_fd=source_folder, dst_dir_fd=folder)
 
     def delete(self, path: str) -> bool:
         """Delete a file; false where there is none."""

@@ -73,7 +73,9 @@ def _parts(template: str) -> list[tuple[str, str | None, str]]:
         if name is None:
             parts.append((literal, None, ""))
             continue
-        if name not in NAMES or conversion:
+        if conversion:
+            raise TemplateError(f"holds {{{name}!{conversion}}}; conversions are not taken")
+        if name not in NAMES:
             known = ", ".join(f"{{{known}}}" for known in NAMES)
             raise TemplateError(f"holds {{{name}}}, which is none of {known}")
         if spec:

@@ -27,7 +27,7 @@ _BATCH = 200
 
 def run(unit: Analyse, channel: Channel) -> None:
     """Tell the source, then the segments as soon as they are certain."""
-    with open_input(unit.spec, unit.access) as file:
+    with open_input(unit.spec.input, unit.access) as file:
         facts = probe(file)
         pixels = facts.video.width * facts.video.height
         if pixels > unit.most_pixels:

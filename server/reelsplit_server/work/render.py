@@ -3,11 +3,9 @@
 from __future__ import annotations
 
 import dataclasses
-import hashlib
 import os
 import shutil
 from fractions import Fraction
-from io import BufferedReader
 from pathlib import Path
 
 from reelsplit.types import output as wire
@@ -30,27 +28,29 @@ from reelsplit_server.storage.files import Files, disk_full
 from reelsplit_server.storage.location import parse
 from reelsplit_server.storage.template import Values, expand
 from reelsplit_server.work.channel import Channel
+from reelsplit_server.work.checksums import checksum_at, digest
 from reelsplit_server.work.sources import open_input
 from reelsplit_server.work.units import Published, Render
 
 
 def run(unit: Render, channel: Channel) -> None:
     """Make the segment in a scratch folder, check in with the server, and publish it."""
-    output, segment = unit.spec.output, unit.segment
-    assert output is not None
+    output, segment = unit.output, unit.segment
     assert segment.requested is not None
     values = Values(
         index=segment.index,
         start=Fraction(segment.requested.start_offset),
         end=Fraction(segment.requested.end_offset),
-        stem=parse(unit.spec.input.uri or "").stem,
+        stem=parse(unit.source.uri or "").stem,
         job_id=unit.job_id,
     )
     uri = expand(output.uri_template, values)
     path = parse(uri).path
     files = Files(unit.access.roots)
     replace = output.overwrite_policy is wire.OverwritePolicy.REPLACE
-    ours = unit.intent is not None and files.exists(path) and _checksum(files, path) == unit.intent
+    ours = (
+        unit.intent is not None and files.exists(path) and checksum_at(files, path) == unit.intent
+    )
     if not replace and not ours and files.exists(path):
         # Told before the work is done; publishing makes sure of it again.
         raise StorageError(
@@ -64,7 +64,7 @@ def run(unit: Render, channel: Channel) -> None:
         result = _render(unit, output, scratch, channel)
         _sync(scratch)
         with scratch.open("rb") as file:
-            checksum = _digest(file)
+            checksum = digest(file)
         size = scratch.stat().st_size
         if not channel.may_publish(checksum):
             return
@@ -97,7 +97,7 @@ def _render(unit: Render, output: Output, scratch: Path, channel: Channel) -> Re
         audio=_audio(output.audio or AudioEncoding()),
         threads=unit.threads,
     )
-    with open_input(unit.spec, unit.access) as file:
+    with open_input(unit.source, unit.access) as file:
         return render(
             file,
             plan,
@@ -183,15 +183,6 @@ def _describe(segment: Segment, result: RenderResult) -> Segment:
         ),
         notices=notices,
     )
-
-
-def _checksum(files: Files, path: str) -> str:
-    with files.open(path) as file:
-        return _digest(file)
-
-
-def _digest(file: BufferedReader) -> str:
-    return "sha256:" + hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def _sync(path: Path) -> None:

@@ -6,7 +6,7 @@ import os
 from typing import BinaryIO
 
 from reelsplit.types.job import AudioInfo, SourceInfo, SubtitleInfo, VideoInfo
-from reelsplit.types.spec import JobSpec
+from reelsplit.types.spec import Input
 
 from reelsplit_server.media.probe import SourceFacts
 from reelsplit_server.storage.files import Files
@@ -14,9 +14,9 @@ from reelsplit_server.storage.location import parse
 from reelsplit_server.work.units import Access
 
 
-def open_input(spec: JobSpec, access: Access) -> BinaryIO:
+def open_input(source: Input, access: Access) -> BinaryIO:
     """Open the source for reading; raises `StorageError`."""
-    return Files(access.roots).open(parse(spec.input.uri or "").path)
+    return Files(access.roots).open(parse(source.uri or "").path)
 
 
 def describe(facts: SourceFacts, file: BinaryIO) -> SourceInfo:

@@ -10,8 +10,9 @@ from typing import Literal
 from pydantic import TypeAdapter
 from reelsplit.types.error import Error
 from reelsplit.types.job import SourceInfo
+from reelsplit.types.output import Output
 from reelsplit.types.segment import Notice, Segment
-from reelsplit.types.spec import JobSpec
+from reelsplit.types.spec import Input, JobSpec
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -44,7 +45,8 @@ class Render:
     about to publish: what lies at the location with this checksum is the job's own."""
 
     job_id: str
-    spec: JobSpec
+    source: Input
+    output: Output
     segment: Segment
     access: Access
     threads: int
@@ -59,10 +61,11 @@ class Render:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Remove:
-    """Delete what a job published."""
+    """Delete what a job published: locations and the checksums of what it put there. What
+    something else has replaced since is left alone."""
 
     job_id: str
-    uris: tuple[str, ...]
+    objects: tuple[tuple[str, str], ...]
     access: Access
 
     @property

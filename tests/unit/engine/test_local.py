@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import hashlib
 import os
 import signal
 from collections.abc import AsyncIterator
@@ -94,11 +95,8 @@ def _render(clip: Path, folder: Path) -> Render:
     """A unit that waits for our leave before it publishes."""
     return Render(
         job_id="0" * 32,
-        spec=JobSpec(
-            input=Input(uri=str(clip)),
-            mode=FixedInterval(interval=1),
-            output=Output(uri_template=f"{folder}/{{index}}.mp4"),
-        ),
+        source=Input(uri=str(clip)),
+        output=Output(uri_template=f"{folder}/{{index}}.mp4"),
         segment=Segment(index=0, requested=TimeRange(start_offset=0, end_offset=1)),
         access=Access(roots=(clip.parent, folder)),
         threads=1,
@@ -136,13 +134,25 @@ async def test_outputs_are_removed_below_the_roots_only(
     inside.parent.mkdir()
     inside.touch()
     outside.touch()
+    checksum = "sha256:" + hashlib.sha256().hexdigest()
     access = Access(roots=(inside.parent,))
-    unit = Remove(job_id="0" * 32, uris=(str(inside), str(inside)), access=access)
+    objects = ((str(inside), checksum), (str(inside), checksum))
+    unit = Remove(job_id="0" * 32, objects=objects, access=access)
     assert await engine.run(unit, _ignore, timeout=60) == Removed(count=1)
-    unit = Remove(job_id="0" * 32, uris=(str(outside),), access=access)
+    unit = Remove(job_id="0" * 32, objects=((str(outside), checksum),), access=access)
     outcome = await engine.run(unit, _ignore, timeout=60)
     assert isinstance(outcome, Failed)
     assert outside.exists()
+
+
+async def test_what_something_else_has_replaced_is_not_removed(
+    engine: LocalEngine, tmp_path: Path
+) -> None:
+    (tmp_path / "x").write_text("another's")
+    objects = ((str(tmp_path / "x"), "sha256:" + hashlib.sha256().hexdigest()),)
+    unit = Remove(job_id="0" * 32, objects=objects, access=Access(roots=(tmp_path,)))
+    assert await engine.run(unit, _ignore, timeout=60) == Removed(count=0)
+    assert (tmp_path / "x").exists()
 
 
 async def test_a_worker_publishes_when_it_has_leave(

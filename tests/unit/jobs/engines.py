@@ -70,8 +70,8 @@ class ScriptedEngine:
                 self.published.append((unit.job_id, segment.index))
                 uri = f"/v/out/{segment.index}.mp4"
                 return seam.Published(segment=dataclasses.replace(segment, uri=uri))
-            case seam.Remove(uris=uris):
-                return seam.Removed(count=len(uris))
+            case seam.Remove(objects=objects):
+                return seam.Removed(count=len(objects))
 
 
 class Gate:

@@ -645,12 +645,12 @@ async def test_a_retried_job_makes_only_what_failed(keep: Kept) -> None:
 async def test_outputs_are_removed_by_a_worker(keep: Kept) -> None:
     engine = ScriptedEngine()
     async with scheduling(keep, engine) as scheduler:
-        assert await scheduler.remove("0" * 32, ("/v/a", "/v/b")) == 2
+        assert await scheduler.remove("0" * 32, (("/v/a", "sha256:"), ("/v/b", "sha256:"))) == 2
 
         async def dies(_unit: seam.Unit, _on_report: seam.OnReport) -> seam.Outcome:
             raise seam.WorkerDiedError("killed")
 
         engine.script = dies
         with pytest.raises(RemoveError) as caught:
-            await scheduler.remove("0" * 32, ("/v/a",))
+            await scheduler.remove("0" * 32, (("/v/a", "sha256:"),))
         assert caught.value.error.reason == "WORKER_DIED"
