@@ -23,6 +23,7 @@ def main() -> None:
     parser.add_argument("--root", action="append", default=[])
     parser.add_argument("--announce", type=Path, required=True)
     parser.add_argument("--exit-with-stdin", action="store_true", required=True)
+    parser.add_argument("--grace", choices=["0"], required=True)
     options = parser.parse_args()
     if os.environ.get("FAKE_FAILS"):
         record = {"level": "error", "event": "the port is taken"}

@@ -1,0 +1,90 @@
+# The server and the command as an image; docs/image.md tells how to build and run it.
+# Any base with Python 3.11 or later and its venv module does, a bare Debian included.
+ARG BASE=docker.io/library/python:3.12-slim-bookworm
+
+FROM ${BASE} AS build
+WORKDIR /src
+COPY LICENSE NOTICE README.md pyproject.toml ./
+COPY client client
+COPY server server
+# pip stays in an environment of its own, which is not copied.
+RUN python3 -m venv /opt/pip \
+    && python3 -m venv --without-pip /opt/reelsplit \
+    && /opt/pip/bin/pip --python /opt/reelsplit/bin/python install --no-cache-dir '.[server]'
+# The health check asks the standard gRPC health service, over TLS where the server has it. The
+# certificate need not name this host: that it is the server's own is what counts here.
+RUN printf '%s\n' \
+    '#!/opt/reelsplit/bin/python' \
+    'import os, socket, ssl, sys' \
+    'import grpc' \
+    'from grpc_health.v1 import health_pb2, health_pb2_grpc' \
+    '' \
+    'host, _, port = os.environ["REELSPLIT_LISTEN"].rpartition(":")' \
+    'host = {"0.0.0.0": "127.0.0.1", "[::]": "[::1]"}.get(host, host)' \
+    'certificate = os.environ.get("REELSPLIT_TLS_CERTIFICATE")' \
+    'try:' \
+    '    if certificate:' \
+    '        context = ssl.create_default_context(cafile=certificate)' \
+    '        context.check_hostname = False' \
+    '        context.verify_flags |= ssl.VERIFY_X509_PARTIAL_CHAIN' \
+    '        context.set_alpn_protocols(["h2"])' \
+    '        with socket.create_connection((host.strip("[]"), int(port)), 5) as plain:' \
+    '            with context.wrap_socket(plain) as tls:' \
+    '                names = [name for _, name in tls.getpeercert().get("subjectAltName", ())]' \
+    '        with open(certificate, "rb") as file:' \
+    '            credentials = grpc.ssl_channel_credentials(file.read())' \
+    '        name = names[0].replace("*", "any") if names else "localhost"' \
+    '        options = [("grpc.ssl_target_name_override", name)]' \
+    '        channel = grpc.secure_channel(f"{host}:{port}", credentials, options)' \
+    '    else:' \
+    '        channel = grpc.insecure_channel(f"{host}:{port}")' \
+    '    request = health_pb2.HealthCheckRequest()' \
+    '    answer = health_pb2_grpc.HealthStub(channel).Check(request, timeout=5)' \
+    'except grpc.RpcError as error:' \
+    '    sys.exit(f"{error.code().name}: {error.details()}")' \
+    'except OSError as error:' \
+    '    sys.exit(str(error))' \
+    'print(health_pb2.HealthCheckResponse.ServingStatus.Name(answer.status))' \
+    'sys.exit(answer.status != health_pb2.HealthCheckResponse.SERVING)' \
+    > /opt/reelsplit/bin/reelsplit-health \
+    && chmod 0755 /opt/reelsplit/bin/reelsplit-health
+
+
+FROM ${BASE}
+# /data is open to every user, as /tmp is, so that a new volume serves whoever --user names.
+RUN groupadd --gid 10001 reelsplit \
+    && useradd --no-log-init --uid 10001 --gid 10001 --home-dir /data --no-create-home \
+        --shell /usr/sbin/nologin reelsplit \
+    && install -d -m 1777 /data
+COPY LICENSE NOTICE /usr/share/doc/reelsplit/
+COPY --from=build /opt/reelsplit /opt/reelsplit
+
+# Listening beyond loopback, the server refuses to start without TLS and tokens, or the explicit
+# REELSPLIT_ALLOW_INSECURE_LISTEN=true, which this image does not set.
+ENV PATH=/opt/reelsplit/bin:/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin \
+    PYTHONDONTWRITEBYTECODE=1 \
+    HOME=/data \
+    XDG_CACHE_HOME=/data/cache \
+    XDG_CONFIG_HOME=/data/config \
+    XDG_DATA_HOME=/data \
+    REELSPLIT_LISTEN=0.0.0.0:50051 \
+    REELSPLIT_ROOT='["/media"]'
+# Where /tmp cannot be written, Python takes the working folder for temporary files.
+WORKDIR /data
+VOLUME ["/data"]
+USER 10001:10001
+EXPOSE 50051
+STOPSIGNAL SIGTERM
+HEALTHCHECK --interval=30s --timeout=15s --start-period=60s --retries=3 \
+    CMD ["reelsplit-health"]
+ENTRYPOINT ["reelsplit"]
+CMD ["serve"]
+
+# Last, so that a new revision changes no layer.
+ARG VERSION=unknown
+ARG REVISION=unknown
+LABEL org.opencontainers.image.title="Reelsplit" \
+    org.opencontainers.image.description="Splits long videos into segments, as a gRPC service" \
+    org.opencontainers.image.licenses="Apache-2.0 AND GPL-2.0-or-later AND LGPL-3.0-or-later" \
+    org.opencontainers.image.version="${VERSION}" \
+    org.opencontainers.image.revision="${REVISION}"
