@@ -12,10 +12,10 @@ Everything public is here; the modules below are not, except `reelsplit.v1`, the
 messages and stubs of the contract.
 """
 
-import importlib
-from typing import TYPE_CHECKING
+import importlib as _importlib
+import typing as _typing
 
-if TYPE_CHECKING:
+if _typing.TYPE_CHECKING:
     from reelsplit.aio import AsyncClient
     from reelsplit.aio_handle import AsyncJobHandle
     from reelsplit.aio_transport import AsyncEventStream
@@ -271,7 +271,7 @@ def __getattr__(name: str) -> object:
         return package_version()
     for module, names in _HOMES.items():
         if name in names.split():
-            value: object = getattr(importlib.import_module(f"reelsplit.{module}"), name)
+            value: object = getattr(_importlib.import_module(f"reelsplit.{module}"), name)
             globals()[name] = value
             return value
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

@@ -4,8 +4,8 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from reelsplit import Client
 
+from reelsplit import Client
 from tests.server import Served
 
 

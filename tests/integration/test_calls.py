@@ -12,6 +12,7 @@ import grpc
 import pytest
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 from grpc_reflection.v1alpha import reflection_pb2, reflection_pb2_grpc
+
 from reelsplit import (
     TLS,
     AlreadyExistsError,
@@ -36,7 +37,6 @@ from reelsplit import (
 from reelsplit.v1 import job_service_pb2 as pb
 from reelsplit.v1 import spec_pb2
 from reelsplit.v1.job_service_pb2_grpc import JobServiceStub
-
 from tests.server import Served, served, wait_for
 
 QUICK = VideoEncoding(preset="ultrafast")

@@ -12,6 +12,7 @@ from pathlib import Path
 import grpc
 import pytest
 from grpc_health.v1 import health_pb2, health_pb2_grpc
+
 from reelsplit import (
     Client,
     JobEvent,
@@ -25,7 +26,6 @@ from reelsplit import (
     VideoEncoding,
     every,
 )
-
 from tests.clips import read_numbers
 from tests.server import ServerProcess, alive, processes_below, wait_for, workers_of
 

@@ -8,6 +8,7 @@ from itertools import chain
 from pathlib import Path
 
 import pytest
+
 from reelsplit import (
     Client,
     CutMode,
@@ -23,7 +24,6 @@ from reelsplit import (
     ranges,
     shots,
 )
-
 from tests.clips import make_clip, read_numbers
 from tests.server import Served
 

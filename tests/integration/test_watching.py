@@ -7,6 +7,7 @@ from pathlib import Path
 
 import grpc
 import pytest
+
 from reelsplit import (
     Bookmark,
     Client,
@@ -28,7 +29,6 @@ from reelsplit import (
 )
 from reelsplit.v1 import job_service_pb2 as pb
 from reelsplit.v1.job_service_pb2_grpc import JobServiceStub
-
 from tests.server import Served
 
 QUICK = VideoEncoding(codec=VideoCodec.H264, preset="ultrafast")

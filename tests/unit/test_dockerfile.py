@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 from pydantic import ValidationError
+
 from reelsplit_server.settings import Settings
 
 ROOT = Path(__file__).resolve().parents[2]

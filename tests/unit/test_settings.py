@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 from pydantic import ValidationError
+
 from reelsplit_server.main import main, read_settings
 from reelsplit_server.settings import Settings
 
@@ -96,7 +97,7 @@ def test_the_parts_of_tls_need_each_other(half: dict[str, object]) -> None:
         (["--listen", "127.0.0.1:70000"], "--listen write HOST:PORT"),
         (["--listen", ":50051"], "--listen write HOST:PORT"),
         (["--listen", "127.0.0.1:٥"], "--listen write HOST:PORT"),
-        (["--root", "/nonexistent"], "--root /nonexistent is not a folder"),
+        (["--root", "/dev/null"], "--root /dev/null is not a folder"),
         (["--root", "/etc/passwd"], "--root /etc/passwd is not a folder"),
         (["--workers", "0"], "--workers"),
         (["--workers", "many"], "--workers"),

@@ -126,7 +126,7 @@ class ErrorReason(enum.StrEnum):
     """There is no space left for the output or for working files. Metadata: none."""
 
     OUTPUT_COLLISION = "OUTPUT_COLLISION"
-    """Two segments would be written to the same location. Metadata: `uri`."""
+    """The segment would be written over the source itself. Metadata: `uri`."""
 
     ENCODER_REFUSED = "ENCODER_REFUSED"
     """The encoder refuses the settings for this source. Metadata: `encoder`, `detail`."""

@@ -100,7 +100,7 @@ class _ErrorReasonEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_ErrorReas
     ERROR_REASON_DISK_FULL: _ErrorReason.ValueType  # 73
     """There is no space left for the output or for working files. Metadata: none."""
     ERROR_REASON_OUTPUT_COLLISION: _ErrorReason.ValueType  # 74
-    """Two segments would be written to the same location. Metadata: `uri`."""
+    """The segment would be written over the source itself. Metadata: `uri`."""
     ERROR_REASON_ENCODER_REFUSED: _ErrorReason.ValueType  # 90
     """The encoder refuses the settings for this source. Metadata: `encoder`, `detail`."""
     ERROR_REASON_COPY_IMPOSSIBLE: _ErrorReason.ValueType  # 91
@@ -202,7 +202,7 @@ ERROR_REASON_OUTPUT_UNAVAILABLE: ErrorReason.ValueType  # 72
 ERROR_REASON_DISK_FULL: ErrorReason.ValueType  # 73
 """There is no space left for the output or for working files. Metadata: none."""
 ERROR_REASON_OUTPUT_COLLISION: ErrorReason.ValueType  # 74
-"""Two segments would be written to the same location. Metadata: `uri`."""
+"""The segment would be written over the source itself. Metadata: `uri`."""
 ERROR_REASON_ENCODER_REFUSED: ErrorReason.ValueType  # 90
 """The encoder refuses the settings for this source. Metadata: `encoder`, `detail`."""
 ERROR_REASON_COPY_IMPOSSIBLE: ErrorReason.ValueType  # 91

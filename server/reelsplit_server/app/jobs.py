@@ -12,7 +12,6 @@ from datetime import datetime
 from reelsplit.types.job import Job, JobState
 from reelsplit.types.segment import Segment, SegmentState
 from reelsplit.types.spec import JobSpec
-
 from reelsplit_server.app.bounds import Bounds
 from reelsplit_server.app.errors import (
     AppError,
@@ -22,6 +21,7 @@ from reelsplit_server.app.errors import (
     job_not_found,
     shutting_down,
 )
+from reelsplit_server.app.lasting import lasting
 from reelsplit_server.app.presenting import present
 from reelsplit_server.app.resolution import resolve
 from reelsplit_server.app.tokens import Sealer
@@ -90,6 +90,7 @@ class Jobs:
         self._bounds = bounds
         self.draining = False
 
+    @lasting
     async def submit(
         self,
         principal: str,
@@ -100,22 +101,16 @@ class Jobs:
         """Accept a job. ``violations`` are those that the face found while reading the request."""
         if self.draining:
             raise shutting_down()
-        checker = Checker(self._bounds)
-        checker.violations += violations
-        checker.client_token("client_token", client_token)
-        if spec is None:
-            checker.wrong("spec", "is required")
-        else:
-            checker.spec(spec)
-        if checker.violations or spec is None:
-            raise invalid(checker.violations)
+        # In a thread: thousands of ranges take longer than other calls should wait.
+        resolved = await asyncio.to_thread(self._checked, client_token, spec, violations)
+        assert spec is not None
         with _translated():
             try:
                 record = await self._store.add(
                     principal,
                     client_token,
                     spec,
-                    resolve(spec, self._bounds),
+                    resolved,
                     most_waiting=self._bounds.most_waiting,
                 )
             except TokenReusedError as error:
@@ -138,6 +133,21 @@ class Jobs:
         if record.state is JobState.PENDING:
             self._scheduler.add(record)
         return self._present(record)
+
+    def _checked(
+        self, client_token: str, spec: JobSpec | None, violations: Sequence[Violation]
+    ) -> JobSpec:
+        """The resolved spec; raises INVALID_FIELD or NOT_SUPPORTED with every wrong field."""
+        checker = Checker(self._bounds)
+        checker.violations += violations
+        checker.client_token("client_token", client_token)
+        if spec is None:
+            checker.wrong("spec", "is required")
+        else:
+            checker.spec(spec)
+        if checker.violations or spec is None:
+            raise invalid(checker.violations)
+        return resolve(spec, self._bounds)
 
     async def get(self, principal: str, job_id: str) -> Job:
         """One job."""
@@ -194,13 +204,19 @@ class Jobs:
             watch_token=self._sealer.seal("watch-all", [principal], [position]),
         )
 
+    @lasting
     async def cancel(self, principal: str, job_id: str) -> Job:
         """Stop a job; one that has ended stays as it is."""
         record = await self.record(principal, job_id)
         with _translated():
             for _ in range(_MOST_LOOKS):
-                if record.ended or record.state is JobState.CANCELLING:
+                if record.ended:
                     break
+                if record.state is JobState.CANCELLING:
+                    # Another call is stopping it; this one answers when that is done.
+                    await asyncio.sleep(0.05)
+                    record = await self.record(principal, job_id)
+                    continue
                 try:
                     await self._scheduler.cancel(record)
                     break
@@ -212,6 +228,7 @@ class Jobs:
                     record = await self.record(principal, job_id)
         return await self.get(principal, job_id)
 
+    @lasting
     async def delete(
         self,
         principal: str,
@@ -268,6 +285,7 @@ class Jobs:
                     metadata=error.error.metadata,
                 ) from error
 
+    @lasting
     async def retry(self, principal: str, job_id: str, client_token: str) -> Job:
         """Run what failed again."""
         if self.draining:
@@ -315,13 +333,11 @@ class Jobs:
             (last,) = self._sealer.open("segments", bound, page_token, "page_token")
             after = int(last)
         with _translated():
-            found, total = await self._store.segments(
-                job_id, states=states, after=after, size=size + 1
-            )
-        token = ""
-        if len(found) > size:
-            token = self._sealer.seal("segments", bound, [found[size - 1].index])
-        return SegmentPage(segments=found[:size], next_page_token=token, total_size=total)
+            found, total = await self._store.segments(job_id, states=states, after=after, size=size)
+            last_index = found[-1].index if found else after
+            more, _ = await self._store.segments(job_id, states=states, after=last_index, size=1)
+        token = self._sealer.seal("segments", bound, [last_index]) if more else ""
+        return SegmentPage(segments=found, next_page_token=token, total_size=total)
 
     def _present(self, record: JobRecord) -> Job:
         return present(record, self._events.last_progress(record.job_id))

@@ -6,7 +6,6 @@ from dataclasses import replace
 
 from reelsplit.types.job import Job, JobPhase, JobProgress, JobState
 from reelsplit.types.spec import JobSpec
-
 from reelsplit_server.jobs.records import JobRecord
 from reelsplit_server.storage.location import public
 

@@ -19,7 +19,6 @@ from reelsplit.types.spec import (
     ThresholdMethod,
     TransitionPolicy,
 )
-
 from reelsplit_server.app.bounds import Bounds
 from reelsplit_server.app.validation import encodes
 

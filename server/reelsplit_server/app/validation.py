@@ -24,7 +24,6 @@ from reelsplit.types.spec import (
     TimeRange,
     UserDefined,
 )
-
 from reelsplit_server.app.bounds import Bounds
 from reelsplit_server.app.detection import check_detection
 from reelsplit_server.app.errors import Violation

@@ -10,7 +10,6 @@ from datetime import UTC, datetime
 from fractions import Fraction
 
 from reelsplit.types.event import Bookmark, JobEvent, JobStateChanged
-
 from reelsplit_server.app.errors import AppError, Kind, Violation, invalid, shutting_down
 from reelsplit_server.app.jobs import Jobs, store_unavailable
 from reelsplit_server.app.presenting import snapshot
@@ -124,7 +123,7 @@ class Watching:
                 if await self._matches(job.job_id, labels or {}, wanted):
                     told[job.job_id] = (0.0, job.percent)
             while True:
-                stored = await self._behind_position(principal, position)
+                stored, reached = await self._behind_position(principal, position)
                 for item in stored:
                     position = item.position
                     job_id = item.event.job_id
@@ -138,6 +137,7 @@ class Watching:
                             wanted.pop(job_id, None)
                         elif include_progress:
                             told[job_id] = (0.0, item.event.event.percent)
+                position = max(position, reached)
                 if stored:
                     continue
                 token = self._sealer.seal("watch-all", bound, [position])
@@ -206,11 +206,20 @@ class Watching:
                 raise store_unavailable() from error
         return [item.event for item in stored]
 
-    async def _behind_position(self, principal: str, position: int) -> list[StoredEvent]:
-        try:
-            return await self._store.all_events(principal, position, _BATCH)
-        except StoreUnavailableError as error:
-            raise store_unavailable() from error
+    async def _behind_position(
+        self, principal: str, position: int
+    ) -> tuple[list[StoredEvent], int]:
+        """The next events, and the position up to which there are no others."""
+        reached = self._events.position
+        stored = self._events.recent(principal, position)
+        if stored is None:
+            try:
+                stored = await self._store.all_events(principal, position, _BATCH)
+            except StoreUnavailableError as error:
+                raise store_unavailable() from error
+            if len(stored) == _BATCH:
+                reached = stored[-1].position
+        return stored, reached
 
     def _enter(self, principal: str) -> None:
         if self._open[principal] >= self._most:

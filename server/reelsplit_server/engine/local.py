@@ -54,8 +54,9 @@ class _Run:
     async def gone(self) -> None:
         """Wait until all that the worker said is heard. Its connection ends when it does."""
         with contextlib.suppress(TimeoutError):
-            await asyncio.wait_for(self.connected.wait(), 1)
-            await asyncio.wait_for(self.silent.wait(), 30)
+            await asyncio.wait_for(self.connected.wait(), 5)
+            # However long it takes to keep what was reported: the connection has an end.
+            await self.silent.wait()
 
 
 class LocalEngine:
@@ -177,6 +178,9 @@ class LocalEngine:
                     await writer.drain()
         except (ValueError, KeyError, ConnectionError, asyncio.IncompleteReadError) as error:
             log.warning("worker_report_unreadable", error=str(error))
+        except asyncio.CancelledError:
+            # The server ends. asyncio's streams log a handler that is cancelled as a fault.
+            pass
         except Exception as error:
             if run is not None:
                 run.failure = error

@@ -9,7 +9,6 @@ from fractions import Fraction
 
 from reelsplit.types.segment import Segment
 from reelsplit.types.spec import ShotDetection
-
 from reelsplit_server.jobs.progress import Meter
 from reelsplit_server.jobs.records import JobRecord
 

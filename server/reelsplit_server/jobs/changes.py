@@ -5,6 +5,8 @@ from __future__ import annotations
 import dataclasses
 from datetime import timedelta
 
+from sqlalchemy import insert, select, update
+
 from reelsplit.types.error import Error
 from reelsplit.types.event import (
     JobEvent,
@@ -16,8 +18,6 @@ from reelsplit.types.event import (
 from reelsplit.types.job import JobState
 from reelsplit.types.segment import Segment, SegmentState
 from reelsplit.wire import to_message
-from sqlalchemy import insert, select, update
-
 from reelsplit_server.jobs import schema
 from reelsplit_server.jobs.database import Transaction
 from reelsplit_server.jobs.records import JobRecord, StoredEvent

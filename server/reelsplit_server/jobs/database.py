@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import os
 import queue
 import sqlite3
 import threading
@@ -78,6 +79,7 @@ class Database:
         on_commit: Callable[[list[StoredEvent]], None],
         clock: Callable[[], datetime],
     ) -> None:
+        self._path = path
         self._on_commit = on_commit
         self._clock = clock
         self._engine = _engine(path)
@@ -87,6 +89,8 @@ class Database:
 
     def open(self) -> None:
         """Bring the schema up to date and start writing. Blocks; called once, at start."""
+        # It holds what its users submit, and the key of their tokens.
+        os.close(os.open(self._path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600))
         try:
             migrate(self._engine)
         except SQLAlchemyError as error:

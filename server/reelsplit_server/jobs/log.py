@@ -3,22 +3,25 @@
 from __future__ import annotations
 
 import asyncio
+import itertools
 from collections import deque
 from collections.abc import Iterable
 
 from reelsplit.types.job import JobProgress
-
 from reelsplit_server.jobs.records import StoredEvent
 
 _TAIL = 64
 """Events that are kept in memory for each followed job, so that most readers need no database."""
+_RECENT = 2048
+"""The same for those who follow all jobs."""
 
 
 class Follower:
     """One who follows; wakes when something happened since it last looked."""
 
-    def __init__(self) -> None:
+    def __init__(self, group: set[Follower]) -> None:
         self._event = asyncio.Event()
+        self.group = group
 
     def wake(self) -> None:
         """Let the follower look again."""
@@ -43,6 +46,10 @@ class EventLog:
         self._tails: dict[str, deque[StoredEvent]] = {}
         self._progress: dict[str, JobProgress] = {}
         self._all: set[Follower] = set()
+        self._recent: deque[StoredEvent] = deque()
+        self._floor: int | None = None
+        self.position = 0
+        """The position of the newest event that was told."""
 
     def follow_job(self, job_id: str) -> Follower:
         """Follow one job, until `leave`."""
@@ -53,24 +60,32 @@ class EventLog:
         return self._follow(self._by_principal, principal)
 
     def _follow(self, groups: dict[str, set[Follower]], key: str) -> Follower:
-        follower = Follower()
-        groups.setdefault(key, set()).add(follower)
+        group = groups.setdefault(key, set())
+        follower = Follower(group)
+        group.add(follower)
         self._all.add(follower)
         return follower
 
     def leave(self, follower: Follower) -> None:
         """Stop following."""
         self._all.discard(follower)
+        follower.group.discard(follower)
+        if follower.group:
+            return
         for groups in (self._by_job, self._by_principal):
-            for key in [key for key, group in groups.items() if follower in group]:
-                groups[key].discard(follower)
-                if not groups[key]:
-                    del groups[key]
-                    self._tails.pop(key, None)
+            for key in [key for key, group in groups.items() if group is follower.group]:
+                del groups[key]
+                self._tails.pop(key, None)
 
     def commit(self, events: Iterable[StoredEvent]) -> None:
         """Tell events that were just committed, in order."""
         for stored in events:
+            if self._floor is None:
+                self._floor = stored.position - 1
+            self._recent.append(stored)
+            if len(self._recent) > _RECENT:
+                self._floor = self._recent.popleft().position
+            self.position = stored.position
             job_id = stored.event.job_id
             if job_id in self._by_job:
                 self._tails.setdefault(job_id, deque(maxlen=_TAIL)).append(stored)
@@ -97,6 +112,14 @@ class EventLog:
         if not tail or tail[0].event.sequence > after + 1:
             return None
         return [stored for stored in tail if stored.event.sequence > after]
+
+    def recent(self, principal: str, after: int) -> list[StoredEvent] | None:
+        """The events of a principal's jobs behind a position of the log, or None where memory
+        does not reach back that far."""
+        if self._floor is None or after < self._floor:
+            return None
+        behind = itertools.takewhile(lambda item: item.position > after, reversed(self._recent))
+        return [item for item in behind if item.principal == principal][::-1]
 
     def wake_all(self) -> None:
         """Let everybody look again: the server stops."""

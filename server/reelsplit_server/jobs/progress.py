@@ -6,7 +6,6 @@ from collections import deque
 from fractions import Fraction
 
 from reelsplit.types.job import JobPhase, JobProgress, SegmentProgress
-
 from reelsplit_server.jobs.records import JobRecord
 
 _WINDOW = 5.0

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from reelsplit.types.job import JobState
-from reelsplit.types.segment import Segment, SegmentState
 from sqlalchemy import Connection, func, select
 
+from reelsplit.types.job import JobState
+from reelsplit.types.segment import Segment, SegmentState
 from reelsplit_server.jobs import schema
 from reelsplit_server.jobs.database import Database
 from reelsplit_server.jobs.records import JobFilter, JobRecord, StoredEvent
@@ -23,7 +23,7 @@ from reelsplit_server.jobs.rows import (
 )
 
 _MOST_BYTES = 2 * 2**20
-"""What the specs of one page of jobs may take together: a message must hold the page."""
+"""What the specs or segments of one page may take together: a message must hold the page."""
 
 
 class Reading:
@@ -106,7 +106,8 @@ class Reading:
         after: int = -1,
         size: int = 1000,
     ) -> tuple[list[Segment], int]:
-        """At most ``size`` segments of a job with an index above ``after``, and how many match."""
+        """At most ``size`` segments of a job with an index above ``after``, and how many match.
+        Fewer come where they are large."""
 
         def work(connection: Connection) -> tuple[list[Segment], int]:
             table = schema.segments
@@ -116,10 +117,16 @@ class Reading:
             total = connection.execute(
                 select(func.count()).select_from(query.subquery())
             ).scalar_one()
-            rows = connection.execute(
+            found: list[Segment] = []
+            room = _MOST_BYTES
+            for row in connection.execute(
                 query.where(table.c.idx > after).order_by(table.c.idx).limit(size)
-            )
-            return [segment_record(row) for row in rows], total
+            ):
+                room -= len(row.data)
+                if room < 0 and found:
+                    break
+                found.append(segment_record(row))
+            return found, total
 
         return await self._database.read(work)
 

@@ -11,7 +11,6 @@ from reelsplit.types.event import JobEvent
 from reelsplit.types.job import JobState, SourceInfo
 from reelsplit.types.segment import Notice
 from reelsplit.types.spec import JobSpec
-
 from reelsplit_server.jobs.transitions import ENDED
 
 

@@ -7,14 +7,14 @@ import functools
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
+from sqlalchemy import Connection, Row, Select, select
+
 from reelsplit.types.event import JobEvent
 from reelsplit.types.job import Job, JobState
 from reelsplit.types.segment import Segment, SegmentState
 from reelsplit.types.spec import JobSpec
 from reelsplit.v1 import event_pb2, job_pb2, segment_pb2, spec_pb2
 from reelsplit.wire import from_message, to_message
-from sqlalchemy import Connection, Row, Select, select
-
 from reelsplit_server.jobs import schema
 from reelsplit_server.jobs.records import JobRecord, StoredEvent
 

@@ -11,10 +11,10 @@ from collections.abc import Callable, Coroutine
 from datetime import timedelta
 
 import structlog
+
 from reelsplit.types.error import Error
 from reelsplit.types.job import JobState
 from reelsplit.types.segment import Segment, SegmentState
-
 from reelsplit_server.engine import seam
 from reelsplit_server.jobs.active import ANALYSIS, ActiveJob
 from reelsplit_server.jobs.failures import RemoveError, internal, too_late, worker_died
@@ -102,7 +102,11 @@ class Scheduler:
         if job is None or job.ending:
             raise TransitionError("the job is ending already")
         job.ending = True
-        job.record = await self._store.change_job(record.job_id, JobState.CANCELLING)
+        try:
+            job.record = await self._store.change_job(record.job_id, JobState.CANCELLING)
+        except BaseException:
+            job.ending = False
+            raise
         await self._stop_units(job)
         return await self._close(job, JobState.CANCELLED, None)
 
@@ -352,9 +356,12 @@ class Scheduler:
         return record
 
     async def _put_back(self, job_id: str) -> None:
-        running, _ = await self._store.segments(job_id, states=[SegmentState.RUNNING])
-        for segment in running:
-            await self._store.change_segment(segment, SegmentState.PLANNED)
+        while True:
+            page, _ = await self._store.segments(job_id, states=[SegmentState.RUNNING])
+            if not page:
+                return
+            for segment in page:
+                await self._store.change_segment(segment, SegmentState.PLANNED)
 
 
 def _kept(record: JobRecord) -> timedelta:

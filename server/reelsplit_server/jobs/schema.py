@@ -3,9 +3,6 @@ columns of their own have only what is searched, ordered by or constrained."""
 
 from __future__ import annotations
 
-from reelsplit.types.job import JobState
-from reelsplit.types.media import MediaState
-from reelsplit.types.segment import SegmentState
 from sqlalchemy import (
     BigInteger,
     Boolean,
@@ -22,6 +19,10 @@ from sqlalchemy import (
     Table,
     UniqueConstraint,
 )
+
+from reelsplit.types.job import JobState
+from reelsplit.types.media import MediaState
+from reelsplit.types.segment import SegmentState
 
 metadata = MetaData(
     naming_convention={

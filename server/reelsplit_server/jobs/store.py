@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import dataclasses
 import secrets
 from collections.abc import Callable, Sequence
@@ -9,6 +10,8 @@ from datetime import timedelta
 from typing import Any
 
 from google.protobuf.message import Message
+from sqlalchemy import Connection, Row, delete, func, insert, select, update
+
 from reelsplit.types.error import Error
 from reelsplit.types.event import JobStateChanged, PlanCompleted, SegmentChanged, SourceOpened
 from reelsplit.types.job import JobState, SourceInfo
@@ -16,8 +19,6 @@ from reelsplit.types.segment import Notice, Segment, SegmentState
 from reelsplit.types.spec import JobSpec
 from reelsplit.v1 import spec_pb2
 from reelsplit.wire import to_message
-from sqlalchemy import Connection, Row, delete, func, insert, select, update
-
 from reelsplit_server.jobs import changes, schema
 from reelsplit_server.jobs.database import Transaction
 from reelsplit_server.jobs.reading import Reading
@@ -70,7 +71,7 @@ class Store(Reading):
         Raises `TokenReusedError` where the token was used with another request, and
         `QueueFullError` where ``most_waiting`` jobs wait already.
         """
-        sent = to_message(request)
+        sent, kept = await asyncio.to_thread(lambda: (to_message(request), to_message(spec)))
 
         def work(transaction: Transaction) -> JobRecord:
             connection = transaction.connection
@@ -98,7 +99,7 @@ class Store(Reading):
                     job_id=job_id,
                     principal_id=owner,
                     state=JobState.PENDING.value,
-                    spec=to_message(spec).SerializeToString(),
+                    spec=kept.SerializeToString(),
                     priority=spec.priority or 0,
                     attempt=1,
                     percent=0.0,
@@ -325,6 +326,7 @@ class Store(Reading):
                 failed_count=len(failed) - len(again),
                 attempt=record.attempt + 1,
                 retry_token=retry_token or None,
+                start_time=None,
                 end_time=None,
                 expire_time=None,
             )

@@ -13,9 +13,9 @@ from pathlib import Path
 from typing import Protocol
 
 import structlog
+
 from reelsplit.types.error import Error
 from reelsplit.types.segment import Segment, SegmentState
-
 from reelsplit_server.engine import seam
 from reelsplit_server.jobs.active import ANALYSIS, ActiveJob, length
 from reelsplit_server.jobs.failures import too_late, worker_died

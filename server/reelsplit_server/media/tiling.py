@@ -86,7 +86,8 @@ class Tiling:
         length = end_pts - begin
         parts = 1
         if self._max_ticks is not None and length > self._max_ticks:
-            parts = ceil(length / self._max_ticks)
+            # No part is without a frame, however long frames are shown.
+            parts = min(ceil(length / self._max_ticks), end - start)
             # Borders fall on frames, which may make a part longer by most of one.
             while parts < end - start and self._too_long(start, end, end_pts, parts):
                 parts += 1

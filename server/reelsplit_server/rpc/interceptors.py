@@ -10,10 +10,12 @@ from typing import Any
 
 import grpc
 import structlog
+from google.protobuf.message import DecodeError, Message
+from google.protobuf.unknown_fields import UnknownFieldSet
 from grpc.aio import ServerInterceptor, ServicerContext
 
 from reelsplit_server.access.principals import Principals
-from reelsplit_server.app.errors import AppError, Kind
+from reelsplit_server.app.errors import AppError, Kind, Violation, invalid
 from reelsplit_server.rpc.status import abort
 
 log = structlog.get_logger(__name__)
@@ -50,10 +52,9 @@ class Gate(ServerInterceptor):
         metadata = dict(handler_call_details.invocation_metadata or ())
         given = metadata.get("authorization")
         principal = self._principals.identify(given if isinstance(given, str) else None)
-        codec = {
-            "request_deserializer": handler.request_deserializer,
-            "response_serializer": handler.response_serializer,
-        }
+        # Requests are read behind the gate, and what cannot be read is told in our own words.
+        read = handler.request_deserializer
+        codec = {"request_deserializer": None, "response_serializer": handler.response_serializer}
         if handler.response_streaming:
             inner = handler.unary_stream
 
@@ -66,7 +67,7 @@ class Gate(ServerInterceptor):
                     # The client learns at once that it is connected, however quiet the jobs are.
                     await context.send_initial_metadata(())
                     try:
-                        async for response in inner(request, context):
+                        async for response in inner(_readable(read, request), context):
                             yield response
                     except AppError as error:
                         await abort(context, error)
@@ -84,7 +85,7 @@ class Gate(ServerInterceptor):
                 if refusal is not None:
                     await abort(context, refusal)
                 try:
-                    return await answer(request, context)
+                    return await answer(_readable(read, request), context)
                 except AppError as error:
                     await abort(context, error)
                 except grpc.aio.AbortError:
@@ -127,6 +128,22 @@ class Gate(ServerInterceptor):
                 principal=principal,
                 milliseconds=round((time.monotonic() - started) * 1000, 1),
             )
+
+
+def _readable(read: Callable[[bytes], Message], request: bytes) -> Message:
+    """The message of a request; what is no message, or has fields of a newer contract beside
+    those of its parts, is refused."""
+    try:
+        message = read(request)
+    except DecodeError:
+        wrong = "is not a message of this contract, or holds text that is not UTF-8"
+        raise invalid([Violation(field="request", description=wrong)]) from None
+    fields = UnknownFieldSet(message)
+    unknown = [str(fields[place].field_number) for place in range(len(fields))]
+    if unknown:
+        wrong = f"has field numbers that are not known to this server: {', '.join(unknown)}"
+        raise invalid([Violation(field="request", description=wrong, reason="NOT_SUPPORTED")])
+    return message
 
 
 def _fault() -> AppError:

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncIterator
+from functools import partial
 from typing import Any
 
 import structlog
+
 from reelsplit.types.job import JobState
 from reelsplit.types.segment import SegmentState
 from reelsplit.types.spec import JobSpec
@@ -13,12 +16,11 @@ from reelsplit.v1 import event_pb2, job_pb2, segment_pb2
 from reelsplit.v1 import job_service_pb2 as pb
 from reelsplit.v1.job_service_pb2_grpc import JobServiceServicer
 from reelsplit.wire import from_message
-
 from reelsplit_server.app.errors import Violation
 from reelsplit_server.app.jobs import JobQuery, Jobs
 from reelsplit_server.app.watching import Watching
 from reelsplit_server.rpc.interceptors import caller
-from reelsplit_server.rpc.messages import message, states, time
+from reelsplit_server.rpc.messages import is_large, job_message, message, states, time
 
 log = structlog.get_logger(__name__)
 
@@ -38,14 +40,15 @@ class JobServicer(JobServiceServicer):
 
         spec = None
         if request.HasField("spec"):
-            spec = from_message(JobSpec, request.spec, problem, "spec")
+            read = partial(from_message, JobSpec, request.spec, problem, "spec")
+            spec = await asyncio.to_thread(read) if is_large(request.spec) else read()
         job = await self._jobs.submit(caller(), request.client_token, spec, violations)
         log.info("job_submitted", job_id=job.job_id, principal=caller())
-        return pb.SubmitJobResponse(job=message(job, job_pb2.Job))
+        return pb.SubmitJobResponse(job=await job_message(job))
 
     async def GetJob(self, request: pb.GetJobRequest, context: Any) -> pb.GetJobResponse:
         job = await self._jobs.get(caller(), request.job_id)
-        return pb.GetJobResponse(job=message(job, job_pb2.Job))
+        return pb.GetJobResponse(job=await job_message(job))
 
     async def ListJobs(self, request: pb.ListJobsRequest, context: Any) -> pb.ListJobsResponse:
         violations: list[Violation] = []
@@ -63,7 +66,7 @@ class JobServicer(JobServiceServicer):
             violations.append(Violation(field="order", description=description))
         page = await self._jobs.page(caller(), query, violations)
         return pb.ListJobsResponse(
-            jobs=[message(job, job_pb2.Job) for job in page.jobs],
+            jobs=[await job_message(job) for job in page.jobs],
             next_page_token=page.next_page_token,
             total_size=page.total_size,
             watch_token=page.watch_token,
@@ -71,7 +74,7 @@ class JobServicer(JobServiceServicer):
 
     async def CancelJob(self, request: pb.CancelJobRequest, context: Any) -> pb.CancelJobResponse:
         job = await self._jobs.cancel(caller(), request.job_id)
-        return pb.CancelJobResponse(job=message(job, job_pb2.Job))
+        return pb.CancelJobResponse(job=await job_message(job))
 
     async def DeleteJob(self, request: pb.DeleteJobRequest, context: Any) -> pb.DeleteJobResponse:
         deleted = await self._jobs.delete(
@@ -85,7 +88,7 @@ class JobServicer(JobServiceServicer):
 
     async def RetryJob(self, request: pb.RetryJobRequest, context: Any) -> pb.RetryJobResponse:
         job = await self._jobs.retry(caller(), request.job_id, request.client_token)
-        return pb.RetryJobResponse(job=message(job, job_pb2.Job))
+        return pb.RetryJobResponse(job=await job_message(job))
 
     async def ListSegments(
         self, request: pb.ListSegmentsRequest, context: Any

@@ -6,7 +6,6 @@ from typing import Any, NoReturn
 
 from reelsplit.v1 import media_service_pb2 as pb
 from reelsplit.v1.media_service_pb2_grpc import MediaServiceServicer
-
 from reelsplit_server.app.errors import AppError, Kind
 
 

@@ -8,10 +8,10 @@ import grpc
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 from grpc_health.v1.health import aio as health
 from grpc_reflection.v1alpha import reflection
+
 from reelsplit.v1 import job_service_pb2, media_service_pb2
 from reelsplit.v1.job_service_pb2_grpc import add_JobServiceServicer_to_server
 from reelsplit.v1.media_service_pb2_grpc import add_MediaServiceServicer_to_server
-
 from reelsplit_server.app.jobs import Jobs
 from reelsplit_server.app.watching import Watching
 from reelsplit_server.rpc.interceptors import Gate

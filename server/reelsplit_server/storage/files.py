@@ -61,6 +61,18 @@ class Files:
             raise _output_error(error, path) from error
         return True
 
+    def is_open(self, path: str, file: io.BufferedReader) -> bool:
+        """Whether the file at a path is the one that is open."""
+        opened = os.fstat(file.fileno())
+        try:
+            with self._folder(path, make=False) as (folder, name):
+                found = os.stat(name, dir_fd=folder, follow_symlinks=False)
+        except FileNotFoundError:
+            return False
+        except OSError as error:
+            raise _output_error(error, path) from error
+        return (found.st_dev, found.st_ino) == (opened.st_dev, opened.st_ino)
+
     def publish(self, scratch: Path, path: str, *, replace: bool) -> None:
         """Move a finished file to its place in one step; no reader sees half of it.
 
@@ -176,17 +188,32 @@ def _link(folder: int, name: str) -> str | None:
 
 @contextmanager
 def _copied(scratch: Path, folder: int) -> Iterator[Path]:
-    """A copy of a file in a folder of another file system, under a hidden name."""
+    """A copy of a file in a folder of another file system, under a hidden name.
+
+    Where the system can, the copy has no name at all until it is whole, so that a process that is
+    killed while it copies leaves nothing behind.
+    """
     hidden = f".reelsplit-{secrets.token_hex(8)}.part"
-    flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC | os.O_NOFOLLOW
+    flags = os.O_WRONLY | os.O_CLOEXEC
     try:
-        with (
-            scratch.open("rb") as source,
-            os.fdopen(os.open(hidden, flags, 0o644, dir_fd=folder), "wb") as copy,
-        ):
+        unnamed = getattr(os, "O_TMPFILE", None)
+        try:
+            if unnamed is None:
+                raise OSError(errno.EOPNOTSUPP, os.strerror(errno.EOPNOTSUPP))
+            target = os.open(".", flags | unnamed, 0o644, dir_fd=folder)
+        except OSError as error:
+            if error.errno not in (errno.EOPNOTSUPP, errno.EISDIR, errno.EINVAL, errno.ENOENT):
+                raise
+            unnamed = None
+            named = flags | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW
+            target = os.open(hidden, named, 0o644, dir_fd=folder)
+        with scratch.open("rb") as source, os.fdopen(target, "wb") as copy:
             shutil.copyfileobj(source, copy, 2**20)
             copy.flush()
             os.fsync(copy.fileno())
+            if unnamed is not None:
+                link = f"/proc/self/fd/{copy.fileno()}"
+                os.link(link, hidden, dst_dir_fd=folder, follow_symlinks=True)
         yield Path(hidden)
     finally:
         with suppress(FileNotFoundError):

@@ -11,7 +11,6 @@ from reelsplit.types.error import Error
 from reelsplit.types.job import SourceInfo
 from reelsplit.types.segment import Notice, Segment, SegmentBounds, Transition, TransitionType
 from reelsplit.types.spec import FixedInterval, JobSpec, ShotDetection, TimeRange, UserDefined
-
 from reelsplit_server.media.errors import MediaError
 from reelsplit_server.media.probe import probe
 from reelsplit_server.media.shots import Shot, detect_shots
@@ -77,12 +76,18 @@ def _segments(spec: JobSpec, timeline: Timeline) -> Iterator[Segment]:
             step, index, start = Fraction(interval), 0, Fraction(0)
             while start < timeline.end:
                 end = start + step
-                # What is shorter than a frame at the end holds none, and is no segment.
+                # An interval in which no frame begins holds none, and is no segment.
                 if timeline.span(start, end):
                     wanted = TimeRange(start_offset=start, end_offset=min(end, timeline.end))
                     yield _range(index, wanted, timeline, strict=False)
                     index += 1
-                start = end
+                    start = end
+                else:
+                    # On to the interval of the next frame: pauses may be very long.
+                    following = timeline.first_at(end)
+                    if following == timeline.frame_count:
+                        break
+                    start = max(end, timeline.offset(following) // step * step)
 
 
 def _range(index: int, wanted: TimeRange, timeline: Timeline, *, strict: bool) -> Segment:

@@ -15,7 +15,6 @@ from reelsplit.types.spec import (
     ThresholdDetector,
     ThresholdMethod,
 )
-
 from reelsplit_server.media.shot_settings import (
     AdaptiveSettings,
     ContentSettings,

@@ -13,7 +13,6 @@ import threading
 import traceback
 
 from reelsplit.types.error import Error
-
 from reelsplit_server.media.errors import MediaError
 from reelsplit_server.storage.errors import StorageError
 from reelsplit_server.work.channel import Channel

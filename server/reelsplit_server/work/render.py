@@ -12,7 +12,6 @@ from reelsplit.types import output as wire
 from reelsplit.types import segment as told
 from reelsplit.types.output import AudioEncoding, Output, VideoEncoding
 from reelsplit.types.segment import CutResult, Segment, SegmentBounds, StreamResult
-
 from reelsplit_server.media.formats import AudioCodec, VideoCodec, container_of
 from reelsplit_server.media.plan import (
     AudioMode,
@@ -29,8 +28,11 @@ from reelsplit_server.storage.location import parse
 from reelsplit_server.storage.template import Values, expand
 from reelsplit_server.work.channel import Channel
 from reelsplit_server.work.checksums import checksum_at, digest
-from reelsplit_server.work.sources import open_input
+from reelsplit_server.work.sources import open_input, short
 from reelsplit_server.work.units import Published, Render
+
+_MOST_STREAMS = 128
+"""The streams whose fate is told: a hostile source may have any number."""
 
 
 def run(unit: Render, channel: Channel) -> None:
@@ -51,6 +53,13 @@ def run(unit: Render, channel: Channel) -> None:
     ours = (
         unit.intent is not None and files.exists(path) and checksum_at(files, path) == unit.intent
     )
+    with open_input(unit.source, unit.access) as source:
+        if files.is_open(path, source):
+            raise StorageError(
+                "OUTPUT_COLLISION",
+                f"The output {uri} is the source itself, which would be lost. Choose another name.",
+                {"uri": uri},
+            )
     if not replace and not ours and files.exists(path):
         # Told before the work is done; publishing makes sure of it again.
         raise StorageError(
@@ -176,10 +185,10 @@ def _describe(segment: Segment, result: RenderResult) -> Segment:
                 source_codec=stream.source_codec,
                 codec=stream.codec or "",
                 action=told.StreamAction[stream.action.name],
-                language=stream.language or "",
-                reason=stream.reason or "",
+                language=short(stream.language),
+                reason=(stream.reason or "")[:500],
             )
-            for stream in result.streams
+            for stream in result.streams[:_MOST_STREAMS]
         ),
         notices=notices,
     )

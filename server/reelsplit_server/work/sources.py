@@ -3,18 +3,26 @@
 from __future__ import annotations
 
 import os
+from io import BufferedReader
 from typing import BinaryIO
 
 from reelsplit.types.job import AudioInfo, SourceInfo, SubtitleInfo, VideoInfo
 from reelsplit.types.spec import Input
-
 from reelsplit_server.media.probe import SourceFacts
 from reelsplit_server.storage.files import Files
 from reelsplit_server.storage.location import parse
 from reelsplit_server.work.units import Access
 
+_MOST_TRACKS = 64
+_MOST_TEXT = 64
 
-def open_input(source: Input, access: Access) -> BinaryIO:
+
+def short(text: str | None) -> str:
+    """What a source says of itself, in a length that every event can carry."""
+    return (text or "")[:_MOST_TEXT]
+
+
+def open_input(source: Input, access: Access) -> BufferedReader:
     """Open the source for reading; raises `StorageError`."""
     return Files(access.roots).open(parse(source.uri or "").path)
 
@@ -28,7 +36,7 @@ def describe(facts: SourceFacts, file: BinaryIO) -> SourceInfo:
         size_bytes=file.seek(0, os.SEEK_END),
         video=VideoInfo(
             codec=video.codec,
-            profile=video.profile or "",
+            profile=short(video.profile),
             width=video.width,
             height=video.height,
             rotation=-video.rotation % 360,
@@ -44,12 +52,12 @@ def describe(facts: SourceFacts, file: BinaryIO) -> SourceInfo:
                 codec=track.codec,
                 sample_rate=track.sample_rate,
                 channels=track.channels,
-                language=track.language or "",
+                language=short(track.language),
             )
-            for track in facts.audio
+            for track in facts.audio[:_MOST_TRACKS]
         ),
         subtitles=tuple(
-            SubtitleInfo(codec=track.codec, language=track.language or "")
-            for track in facts.subtitles
+            SubtitleInfo(codec=track.codec, language=short(track.language))
+            for track in facts.subtitles[:_MOST_TRACKS]
         ),
     )

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Literal
 
 from pydantic import TypeAdapter
+
 from reelsplit.types.error import Error
 from reelsplit.types.job import SourceInfo
 from reelsplit.types.output import Output

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pytest
+
 from reelsplit_server.access.principals import LOCAL, Principals
 
 TOKENS = {"alice": "a" * 20, "bob": "b" * 20}

@@ -5,6 +5,7 @@ from __future__ import annotations
 from datetime import UTC, datetime
 
 import pytest
+
 from reelsplit import (
     AdaptiveDetector,
     AudioCodec,
@@ -30,7 +31,6 @@ from reelsplit import (
 from reelsplit_server.app.presenting import present, snapshot
 from reelsplit_server.app.resolution import resolve
 from reelsplit_server.jobs.records import JobRecord
-
 from tests.unit.app.specs import BOUNDS, output, spec
 
 

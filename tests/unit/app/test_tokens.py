@@ -8,6 +8,7 @@ import string
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+
 from reelsplit_server.app.errors import AppError
 from reelsplit_server.app.tokens import Sealer
 

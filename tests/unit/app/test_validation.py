@@ -6,6 +6,7 @@ from dataclasses import replace
 from fractions import Fraction
 
 import pytest
+
 from reelsplit import (
     AdaptiveDetector,
     AudioCodec,
@@ -35,7 +36,6 @@ from reelsplit import (
 )
 from reelsplit_server.app.errors import invalid
 from reelsplit_server.app.validation import Checker
-
 from tests.unit.app.specs import BOUNDS, fields, output, span, spec, violations
 
 S = "spec.shot_detection"

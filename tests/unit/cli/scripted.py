@@ -19,6 +19,7 @@ from typing import Any, NoReturn
 import grpc
 from google.protobuf import any_pb2
 from google.rpc import error_details_pb2, status_pb2
+
 from reelsplit import wire
 from reelsplit.cli.templates import stem
 from reelsplit.types.error import Error

@@ -7,8 +7,8 @@ from collections.abc import Iterator
 from typing import Any
 
 import pytest
-from reelsplit.cli.main import main
 
+from reelsplit.cli.main import main
 from tests.unit.cli import scripted
 
 COMMANDS = (

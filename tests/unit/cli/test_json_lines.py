@@ -4,6 +4,7 @@ import json
 
 import pytest
 from google.protobuf import json_format
+
 from reelsplit.cli import json_lines
 from reelsplit.cli.failures import ExitCode, Failure
 from reelsplit.types.event import JobEvent, SegmentChanged

@@ -3,6 +3,7 @@ from __future__ import annotations
 import json
 
 import pytest
+
 from reelsplit.cli.local_server import _environment, last_words
 
 

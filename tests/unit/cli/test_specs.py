@@ -6,6 +6,7 @@ from fractions import Fraction
 from pathlib import Path
 
 import pytest
+
 from reelsplit.cli import options, specs
 from reelsplit.cli.failures import Failure
 from reelsplit.cli.options import DetectOptions, JobOptions, ModeOptions, OutputOptions

@@ -5,6 +5,7 @@ from pathlib import Path
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+
 from reelsplit.cli import templates
 from reelsplit.cli.failures import ExitCode, Failure
 from reelsplit.cli.templates import Job, pair

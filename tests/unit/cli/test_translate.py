@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import grpc
 import pytest
+
 from reelsplit import errors
 from reelsplit.cli.failures import ExitCode, printable
 from reelsplit.cli.translate import _FLAGS, explain, flag, job_failure

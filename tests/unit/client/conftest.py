@@ -5,8 +5,8 @@ from contextlib import ExitStack
 from typing import Any
 
 import pytest
-from reelsplit import Client
 
+from reelsplit import Client
 from tests.unit.client.scripted import QUICK, Scripted, driven, serving
 
 

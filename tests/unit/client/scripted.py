@@ -18,6 +18,7 @@ from google.protobuf import any_pb2
 from google.protobuf.duration_pb2 import Duration
 from google.protobuf.message import Message
 from google.rpc import error_details_pb2, status_pb2
+
 from reelsplit import AsyncClient, AsyncJobHandle, RetryPolicy
 from reelsplit.v1 import event_pb2, job_pb2, job_service_pb2, segment_pb2
 from reelsplit.v1.job_service_pb2_grpc import add_JobServiceServicer_to_server

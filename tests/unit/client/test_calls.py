@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 from google.protobuf import json_format
+
 from reelsplit import (
     CutMode,
     Input,
@@ -22,7 +23,6 @@ from reelsplit import (
     shots,
 )
 from reelsplit.v1 import job_pb2, job_service_pb2, media_pb2, media_service_pb2, segment_pb2
-
 from tests.unit.client.scripted import JOB_ID, Scripted, got, job
 
 

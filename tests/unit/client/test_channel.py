@@ -4,6 +4,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+
 from reelsplit import TLS
 from reelsplit.channel import endpoint, is_loopback
 

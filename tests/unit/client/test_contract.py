@@ -10,10 +10,11 @@ from fractions import Fraction
 from typing import Any, cast
 
 import pytest
-import reelsplit
 from google.protobuf.descriptor import Descriptor, FieldDescriptor
 from hypothesis import given, settings
 from hypothesis import strategies as st
+
+import reelsplit
 from reelsplit import CutMode, Input, Output, TimeRange, VideoCodec, VideoEncoding, wire
 from reelsplit.types.record import Record
 from reelsplit.v1 import (

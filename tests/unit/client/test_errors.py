@@ -7,8 +7,9 @@ from typing import Any
 
 import grpc
 import pytest
-import reelsplit
 from google.rpc import error_details_pb2
+
+import reelsplit
 from reelsplit import (
     AlreadyExistsError,
     CallCancelledError,
@@ -31,7 +32,6 @@ from reelsplit import (
     UnavailableError,
     UnsupportedError,
 )
-
 from tests.unit.client.scripted import JOB_ID, Scripted, failure, info, retry_after
 
 Code = grpc.StatusCode

@@ -5,6 +5,7 @@ from typing import Any
 
 import grpc
 import pytest
+
 from reelsplit import (
     DeadlineExceededError,
     InternalError,
@@ -15,7 +16,6 @@ from reelsplit import (
     every,
 )
 from reelsplit.v1 import job_service_pb2, media_service_pb2
-
 from tests.unit.client.scripted import (
     JOB_ID,
     QUICK,

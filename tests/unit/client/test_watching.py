@@ -10,6 +10,7 @@ from typing import Any
 
 import grpc
 import pytest
+
 from reelsplit import (
     AsyncClient,
     CallCancelledError,
@@ -26,7 +27,6 @@ from reelsplit import (
     UnavailableError,
 )
 from reelsplit.v1 import event_pb2
-
 from tests.unit.client.scripted import (
     JOB_ID,
     QUICK,

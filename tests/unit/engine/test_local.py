@@ -10,6 +10,7 @@ from collections.abc import AsyncIterator
 from pathlib import Path
 
 import pytest
+
 from reelsplit import FixedInterval, Input, JobSpec, Output, Segment, TimeRange
 from reelsplit_server.engine.local import LocalEngine
 from reelsplit_server.engine.seam import (
@@ -28,7 +29,6 @@ from reelsplit_server.engine.seam import (
     Report,
     WorkerDiedError,
 )
-
 from tests.clips import make_clip
 from tests.server import alive, workers_of
 

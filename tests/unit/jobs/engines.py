@@ -14,7 +14,6 @@ from reelsplit_server.engine import seam
 from reelsplit_server.jobs.records import JobRecord
 from reelsplit_server.jobs.scheduler import Scheduler
 from reelsplit_server.jobs.units import Limits
-
 from tests.unit.jobs.keeping import Kept, pieces
 
 Script = Callable[[seam.Unit, seam.OnReport], Awaitable[seam.Outcome]]

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import sqlalchemy
+
 from reelsplit import Error, FixedInterval, Input, JobSpec, Output, Segment, TimeRange
 from reelsplit_server.jobs.database import Database
 from reelsplit_server.jobs.log import EventLog

@@ -11,6 +11,9 @@ import pytest
 import sqlalchemy
 from alembic.autogenerate import compare_metadata
 from alembic.migration import MigrationContext
+from sqlalchemy import text
+from sqlalchemy.exc import IntegrityError
+
 from reelsplit_server.jobs.database import (
     Database,
     StoreUnavailableError,
@@ -20,9 +23,6 @@ from reelsplit_server.jobs.database import (
 )
 from reelsplit_server.jobs.log import EventLog
 from reelsplit_server.jobs.schema import metadata
-from sqlalchemy import text
-from sqlalchemy.exc import IntegrityError
-
 from tests.unit.jobs.keeping import Clock, Kept, kept, pieces
 
 

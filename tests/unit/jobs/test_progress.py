@@ -5,10 +5,10 @@ from __future__ import annotations
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+
 from reelsplit import JobPhase, JobState
 from reelsplit_server.jobs.progress import Meter, Rate
 from reelsplit_server.jobs.records import JobRecord
-
 from tests.unit.jobs.keeping import SPEC, Clock
 
 RECORD = JobRecord(

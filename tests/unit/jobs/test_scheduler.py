@@ -9,10 +9,10 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
+
 from reelsplit import Error, JobState, JobStateChanged, SegmentChanged, SegmentState
 from reelsplit_server.engine import seam
 from reelsplit_server.jobs.failures import RemoveError
-
 from tests.unit.jobs.engines import SOURCE, Gate, ScriptedEngine, ended, scheduling, until
 from tests.unit.jobs.keeping import Kept, kept, pieces
 

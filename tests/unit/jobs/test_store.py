@@ -8,6 +8,7 @@ from datetime import timedelta
 from pathlib import Path
 
 import pytest
+
 from reelsplit import (
     Error,
     FixedInterval,
@@ -26,7 +27,6 @@ from reelsplit_server.jobs.records import JobFilter
 from reelsplit_server.jobs.rows import NoSuchJobError, micros
 from reelsplit_server.jobs.store import MEMORY_OF_TOKENS, QueueFullError, TokenReusedError
 from reelsplit_server.jobs.transitions import TransitionError
-
 from tests.unit.jobs.keeping import SPEC, Kept, kept, pieces
 
 HOUR = timedelta(hours=1)

@@ -5,10 +5,10 @@ from __future__ import annotations
 import dataclasses
 
 import pytest
+
 from reelsplit import JobState, SegmentState
 from reelsplit_server.jobs import transitions
 from reelsplit_server.jobs.transitions import TransitionError
-
 from tests.unit.jobs.keeping import Kept, pieces
 
 JOB_STATES = [state for state in JobState if state is not JobState.UNSPECIFIED]

@@ -9,6 +9,7 @@ from pathlib import Path
 import av
 import numpy as np
 from numpy.typing import NDArray
+
 from reelsplit_server.media.container import open_source, video_stream
 from reelsplit_server.media.decoding import Damage, prepare, presented
 from reelsplit_server.media.formats import Container

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pytest
+
 from reelsplit_server.media.encoder import choose
 from reelsplit_server.media.formats import Container, VideoCodec
 from reelsplit_server.media.plan import VideoSettings

@@ -5,6 +5,7 @@ import sys
 
 import av
 import pytest
+
 from reelsplit_server.media import formats
 from reelsplit_server.media.formats import AudioCodec, Container, VideoCodec
 

@@ -5,9 +5,9 @@ from fractions import Fraction
 from pathlib import Path
 
 import pytest
+
 from reelsplit_server.media.errors import MediaError
 from reelsplit_server.media.probe import SourceFacts, probe
-
 from tests.clips import AudioTrack, make_clip
 from tests.media import real
 

@@ -5,6 +5,7 @@ from pathlib import Path
 
 import av
 import pytest
+
 from reelsplit_server.media.errors import MediaError
 from reelsplit_server.media.formats import AudioCodec, Container, VideoCodec, check_video_codec
 from reelsplit_server.media.render import (
@@ -15,7 +16,6 @@ from reelsplit_server.media.render import (
     VideoSettings,
     render,
 )
-
 from tests.clips import AudioTrack, make_clip, read_numbers
 from tests.unit.media.rendering import cut, times
 

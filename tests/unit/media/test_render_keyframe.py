@@ -4,10 +4,10 @@ from fractions import Fraction
 from pathlib import Path
 
 import pytest
+
 from reelsplit_server.media.errors import MediaError
 from reelsplit_server.media.formats import Container
 from reelsplit_server.media.render import CutMode
-
 from tests.clips import AudioTrack, make_clip, read_numbers
 from tests.unit.media.rendering import cut, times
 

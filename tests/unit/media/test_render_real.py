@@ -6,11 +6,11 @@ from pathlib import Path
 
 import av
 import pytest
+
 from reelsplit_server.media.errors import MediaError
 from reelsplit_server.media.formats import Container
 from reelsplit_server.media.hdr import hdr_of
 from reelsplit_server.media.render import Action, CutMode, VideoSettings
-
 from tests.media import footage, real
 from tests.unit.media.rendering import Picture, cut, pictures, psnr
 

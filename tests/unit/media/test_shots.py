@@ -7,6 +7,17 @@ from itertools import pairwise
 from pathlib import Path
 
 import pytest
+from scenedetect import (
+    AdaptiveDetector,
+    ContentDetector,
+    HashDetector,
+    HistogramDetector,
+    SceneManager,
+    ThresholdDetector,
+)
+from scenedetect.backends.pyav import VideoStreamAv
+from scenedetect.detector import SceneDetector
+
 from reelsplit_server.media.errors import MediaError
 from reelsplit_server.media.shot_settings import (
     AdaptiveSettings,
@@ -19,17 +30,6 @@ from reelsplit_server.media.shot_settings import (
     Weights,
 )
 from reelsplit_server.media.shots import Shot, Transition, detect_shots
-from scenedetect import (
-    AdaptiveDetector,
-    ContentDetector,
-    HashDetector,
-    HistogramDetector,
-    SceneManager,
-    ThresholdDetector,
-)
-from scenedetect.backends.pyav import VideoStreamAv
-from scenedetect.detector import SceneDetector
-
 from tests.clips import make_clip
 from tests.media import real
 

@@ -7,9 +7,9 @@ from pathlib import Path
 import av
 import numpy as np
 import pytest
+
 from reelsplit_server.media.errors import MediaError
 from reelsplit_server.media.timeline import Timeline, read_timeline
-
 from tests.clips import make_clip
 from tests.media import footage, real
 

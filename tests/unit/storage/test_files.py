@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
+
 from reelsplit_server.storage.errors import StorageError
 from reelsplit_server.storage.files import Files
 

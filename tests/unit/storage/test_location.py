@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pytest
+
 from reelsplit_server.storage.location import LocationError, Scheme, parse, public
 
 

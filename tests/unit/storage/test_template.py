@@ -5,6 +5,7 @@ from __future__ import annotations
 from fractions import Fraction
 
 import pytest
+
 from reelsplit_server.storage.location import parse
 from reelsplit_server.storage.template import TemplateError, Values, check, expand
 
