@@ -122,6 +122,7 @@ def _limits(settings: Settings, scratch: Path) -> Limits:
         tries=settings.tries,
         most_segments=settings.max_segments,
         most_pixels=settings.max_pixels,
+        most_frames=settings.max_segment_frames,
     )
 
 

@@ -78,16 +78,20 @@ class Settings(BaseSettings):
     max_segments: int = Field(100_000, ge=1, description="Segments of one job.")
     max_queued: int = Field(10_000, ge=1, description="Jobs waiting.")
     max_pixels: int = Field(8192 * 4320, ge=1, description="Pixels of a source's picture.")
+    max_segment_frames: int = Field(
+        10_000_000, ge=1, description="Frames of one segment, where a frame rate is asked for."
+    )
     max_frame_rate: int = Field(240, ge=1, description="Frames a second that may be asked for.")
     max_template: int = Field(1024, ge=16, description="Characters of an output template.")
     tries: int = Field(
         3, ge=1, le=20, description="How often a unit of work is tried that may pass another time."
     )
     job_timeout: timedelta | None = Field(
-        None, description="The longest time for a job that names none: seconds or ISO 8601."
+        timedelta(days=7),
+        description="The longest time for a job that names none: seconds or ISO 8601.",
     )
     segment_timeout: timedelta | None = Field(
-        None, description="The longest time for a segment where the job names none."
+        timedelta(days=1), description="The longest time for a segment where the job names none."
     )
     time_to_live: timedelta = Field(
         timedelta(days=30), description="How long ended jobs are kept that name no time."

@@ -6,12 +6,15 @@ import contextlib
 import dataclasses
 from collections.abc import Callable, Iterator, Sequence
 
-from reelsplit import TLS, Client
+from reelsplit import TLS, Client, RetryPolicy
 from reelsplit.channel import is_loopback
 from reelsplit.cli.failures import usage
 from reelsplit.cli.local_server import LocalServer
 from reelsplit.cli.options import Access, MaybeServer, Server
 from reelsplit.cli.signals import Interrupts
+
+_RETRY = RetryPolicy(max_outage=60)
+"""A person waits: a server that is gone for a minute counts as unreachable."""
 
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
@@ -43,7 +46,7 @@ def connect_or_start(
         usage("--ca-file" if options.ca_file else "--tls", "goes with --server only")
     with (
         LocalServer(roots(), interrupts) as server,
-        Client(server.target, token=server.token) as client,
+        Client(server.target, token=server.token, retry=_RETRY) as client,
     ):
         yield Connection(client=client, check=server.check, log=server.log)
 
@@ -53,7 +56,7 @@ def _client(target: str, access: Access) -> Client:
     if access.token and tls is None and not is_loopback(target):
         usage("--token", f"would cross the network to {target} in the clear; add --tls")
     try:
-        return Client(target, token=access.token or None, tls=tls)
+        return Client(target, token=access.token or None, tls=tls, retry=_RETRY)
     except OSError as error:
         usage("--ca-file", f"{access.ca_file}: {error.strerror}")
     except ValueError as error:

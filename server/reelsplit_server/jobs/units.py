@@ -41,6 +41,7 @@ class Limits:
     tries: int
     most_segments: int
     most_pixels: int
+    most_frames: int
 
 
 class Host(Protocol):
@@ -137,6 +138,8 @@ class Units:
             segment=segment,
             access=self._limits.access,
             threads=threads,
+            most_pixels=self._limits.most_pixels,
+            most_frames=self._limits.most_frames,
             scratch=self._limits.scratch / f"{job_id}-{index}-{segment.attempt}",
             intent=intent,
         )

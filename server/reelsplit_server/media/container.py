@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextvars import ContextVar
 from typing import BinaryIO
 
 import av
@@ -33,6 +34,10 @@ DEMUXERS = (
     "m4v",
 )
 
+#: The most pixels that a picture may have. Decoders refuse larger ones, whatever the header said:
+#: a tiny file can claim, or turn to, pictures that fill the memory.
+most_pixels: ContextVar[int] = ContextVar("most_pixels", default=8192 * 4320)
+
 _OPTIONS = {
     "format_whitelist": ",".join(DEMUXERS),
     # Sources come as an open file object, so the demuxer itself needs no protocol at all.
@@ -63,9 +68,12 @@ def open_source(file: BinaryIO) -> InputContainer:
             "Give the video file itself (MP4, MOV, MKV, WebM, MPEG-TS, AVI and others).",
         )
     try:
-        return av.open(file, mode="r", container_options=_OPTIONS, metadata_errors="replace")
+        container = av.open(file, mode="r", container_options=_OPTIONS, metadata_errors="replace")
     except av.error.FFmpegError as error:
         raise unreadable(error) from error
+    for stream in container.streams.video:
+        stream.codec_context.options = {"max_pixels": str(most_pixels.get())}
+    return container
 
 
 def video_stream(container: InputContainer) -> VideoStream:

@@ -344,6 +344,7 @@ def _check(video: VideoStream, group: list[Packet[Stream]], span: Span) -> int |
     decoder = cast(VideoCodecContext, av.CodecContext.create(video.codec_context.codec.name, "r"))
     decoder.extradata = video.codec_context.extradata
     decoder.thread_count = 1
+    decoder.options = dict(video.codec_context.options)
     frames = []
     for packet in (*group, None):
         with suppress(av.error.FFmpegError):

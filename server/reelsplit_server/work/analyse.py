@@ -11,6 +11,7 @@ from reelsplit.types.error import Error
 from reelsplit.types.job import SourceInfo
 from reelsplit.types.segment import Notice, Segment, SegmentBounds, Transition, TransitionType
 from reelsplit.types.spec import FixedInterval, JobSpec, ShotDetection, TimeRange, UserDefined
+from reelsplit_server.media.container import most_pixels
 from reelsplit_server.media.errors import MediaError
 from reelsplit_server.media.probe import probe
 from reelsplit_server.media.shots import Shot, detect_shots
@@ -26,6 +27,7 @@ _BATCH = 200
 
 def run(unit: Analyse, channel: Channel) -> None:
     """Tell the source, then the segments as soon as they are certain."""
+    most_pixels.set(unit.most_pixels)
     with open_input(unit.spec.input, unit.access) as file:
         facts = probe(file)
         pixels = facts.video.width * facts.video.height

@@ -12,6 +12,8 @@ from reelsplit.types import output as wire
 from reelsplit.types import segment as told
 from reelsplit.types.output import AudioEncoding, Output, VideoEncoding
 from reelsplit.types.segment import CutResult, Segment, SegmentBounds, StreamResult
+from reelsplit_server.media.container import most_pixels
+from reelsplit_server.media.errors import MediaError
 from reelsplit_server.media.formats import AudioCodec, VideoCodec, container_of
 from reelsplit_server.media.plan import (
     AudioMode,
@@ -37,6 +39,7 @@ _MOST_STREAMS = 128
 
 def run(unit: Render, channel: Channel) -> None:
     """Make the segment in a scratch folder, check in with the server, and publish it."""
+    most_pixels.set(unit.most_pixels)
     output, segment = unit.output, unit.segment
     assert segment.requested is not None
     values = Values(
@@ -95,6 +98,7 @@ def _render(unit: Render, output: Output, scratch: Path, channel: Channel) -> Re
     container = container_of(output.uri_template)
     assert container is not None
     expected = segment.bounds.end_frame - segment.bounds.start_frame if segment.bounds else 0
+    _check_length(segment, output, unit.most_frames)
     plan = RenderPlan(
         start=Fraction(segment.requested.start_offset),
         end=Fraction(segment.requested.end_offset),
@@ -112,6 +116,23 @@ def _render(unit: Render, output: Output, scratch: Path, channel: Channel) -> Re
             plan,
             scratch,
             lambda frames: channel.progress(frames / max(1, expected), frames),
+        )
+
+
+def _check_length(segment: Segment, output: Output, most: int) -> None:
+    """A constant rate repeats frames: over a pause of years that would never end."""
+    rate = output.video.frame_rate if output.video is not None else None
+    if rate is None or segment.bounds is None:
+        return
+    bounds = segment.bounds
+    length = Fraction(bounds.end_offset or 0) - Fraction(bounds.start_offset or 0)
+    frames = int(length * rate)
+    if frames > most:
+        raise MediaError(
+            "SOURCE_TOO_LARGE",
+            f"The segment would have {frames:,} frames at the frame rate asked for; this server "
+            f"takes {most:,}.",
+            metadata={"limit": str(most), "value": str(frames)},
         )
 
 

@@ -51,6 +51,8 @@ class Render:
     segment: Segment
     access: Access
     threads: int
+    most_pixels: int
+    most_frames: int
     scratch: Path
     intent: str | None
 

@@ -100,6 +100,8 @@ def _render(clip: Path, folder: Path) -> Render:
         segment=Segment(index=0, requested=TimeRange(start_offset=0, end_offset=1)),
         access=Access(roots=(clip.parent, folder)),
         threads=1,
+        most_pixels=10**7,
+        most_frames=10**6,
         scratch=folder / "scratch",
         intent=None,
     )

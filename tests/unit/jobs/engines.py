@@ -101,6 +101,7 @@ async def scheduling(
         tries=tries,
         most_segments=1000,
         most_pixels=10**6,
+        most_frames=10**6,
     )
     scheduler = Scheduler(keep.store, keep.log, engine, limits)
     await scheduler.start()
