@@ -7,8 +7,11 @@ WORKDIR /src
 COPY LICENSE NOTICE README.md pyproject.toml ./
 COPY client client
 COPY server server
-# pip stays in an environment of its own, which is not copied.
-RUN python3 -m venv /opt/pip \
+# pip stays in an environment of its own, which is not copied. Who needs a configuration for it, or
+# certificates, lends them as secrets.
+RUN --mount=type=secret,id=pip,target=/etc/pip.conf \
+    --mount=type=secret,id=certificates,target=/etc/ssl/certs/ca-certificates.crt \
+    python3 -m venv /opt/pip \
     && python3 -m venv --without-pip /opt/reelsplit \
     && /opt/pip/bin/pip --python /opt/reelsplit/bin/python install --no-cache-dir '.[server]'
 # The health check asks the standard gRPC health service, over TLS where the server has it. The
