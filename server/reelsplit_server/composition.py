@@ -30,7 +30,7 @@ from reelsplit_server.jobs.store import Store
 from reelsplit_server.jobs.units import Limits
 from reelsplit_server.rpc.interceptors import Gate
 from reelsplit_server.rpc.server import Identity, RpcServer
-from reelsplit_server.settings import Settings
+from reelsplit_server.settings import Settings, cores
 
 log = structlog.get_logger(__name__)
 _SWEEP = 3600.0
@@ -118,7 +118,7 @@ def _limits(settings: Settings, scratch: Path) -> Limits:
     return Limits(
         access=Access(roots=tuple(settings.root)),
         scratch=scratch,
-        cores=os.cpu_count() or 1,
+        cores=cores(),
         tries=settings.tries,
         most_segments=settings.max_segments,
         most_pixels=settings.max_pixels,

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import ipaddress
 import os
+import re
 from datetime import timedelta
 from pathlib import Path
 from typing import Literal
@@ -18,12 +19,23 @@ from pydantic_settings import (
     TomlConfigSettingsSource,
 )
 
+_TOKEN = re.compile(r"[!-~]{16,4096}")
 CONFIG_VARIABLE = "REELSPLIT_CONFIG"
 
 
 def _data_dir() -> Path:
     home = os.environ.get("XDG_DATA_HOME") or Path.home() / ".local" / "share"
     return Path(home) / "reelsplit"
+
+
+def cores() -> int:
+    """The cores that this process may use: those of its affinity, and of its container's quota."""
+    affinity = getattr(os, "sched_getaffinity", None)
+    count = len(affinity(0)) if affinity is not None else os.cpu_count() or 1
+    with contextlib.suppress(OSError, ValueError):
+        quota, period = Path("/sys/fs/cgroup/cpu.max").read_text().split()
+        count = min(count, max(1, int(quota) // int(period)))
+    return count
 
 
 class Settings(BaseSettings):
@@ -50,7 +62,7 @@ class Settings(BaseSettings):
         description="A folder below which local files are read and written. May be repeated.",
     )
     workers: int = Field(
-        os.cpu_count() or 1,
+        cores(),
         ge=1,
         le=1024,
         description="Worker processes; by default one a core.",
@@ -165,8 +177,11 @@ class Settings(BaseSettings):
         for name, token in value.items():
             if not 1 <= len(name) <= 128:
                 raise ValueError("a principal's name has 1 to 128 characters")
-            if len(token.get_secret_value()) < 16:
-                raise ValueError(f"the token of {name} is shorter than 16 characters")
+            if not _TOKEN.fullmatch(token.get_secret_value()):
+                raise ValueError(
+                    f"the token of {name} is not 16 or more printable ASCII characters without "
+                    "spaces"
+                )
         if len({token.get_secret_value() for token in value.values()}) != len(value):
             raise ValueError("two principals have the same token")
         return value
