@@ -1,6 +1,6 @@
 # The server and the command as an image; docs/image.md tells how to build and run it.
 # Any base with Python 3.11 or later and its venv module does, a bare Debian included.
-ARG BASE=docker.io/library/python:3.12-slim-bookworm
+ARG BASE=python:3.12-slim-bookworm
 
 FROM ${BASE} AS build
 WORKDIR /src

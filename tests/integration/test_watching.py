@@ -18,6 +18,7 @@ from reelsplit import (
     JobState,
     JobStateChanged,
     NotFoundError,
+    OutOfRangeError,
     Output,
     SegmentChanged,
     SegmentState,
@@ -229,3 +230,18 @@ def test_an_interval_out_of_bounds_is_refused(client: Client, film: str, seconds
         list(handle.watch(progress_interval=seconds))
     assert [item.field for item in caught.value.violations] == ["progress_interval"]
     handle.wait(timeout=90)
+
+
+def test_a_token_behind_which_events_were_deleted_is_too_old(client: Client, film: str) -> None:
+    token = client.list_page().watch_token
+    job = client.submit(film, shots())
+    job.wait(timeout=60)
+    with client.watch_jobs(resume_token=token) as stream:
+        assert next(stream).job_id == job.job_id
+    job.delete()
+    with pytest.raises(OutOfRangeError, match="list the jobs again"):
+        next(client.watch_jobs(resume_token=token))
+    fresh = client.list_page().watch_token
+    other = client.submit(film, shots())
+    assert next(client.watch_jobs(resume_token=fresh)).job_id == other.job_id
+    other.wait(timeout=60)

@@ -283,7 +283,7 @@ Global___CancelJobRequest: _TypeAlias = CancelJobRequest  # noqa: Y015
 
 @_typing.final
 class CancelJobResponse(_message.Message):
-    """CancelJobResponse answers the job as it is now, which may still be CANCELLING."""
+    """CancelJobResponse answers the job as it is now."""
 
     DESCRIPTOR: _descriptor.Descriptor
 

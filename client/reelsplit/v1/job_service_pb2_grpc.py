@@ -124,8 +124,10 @@ class JobServiceServicer(object):
         raise NotImplementedError('Method not implemented!')
 
     def CancelJob(self, request, context):
-        """CancelJob stops a job. Cancelling a job that has ended changes nothing.
+        """CancelJob stops a job and answers when its workers are gone. Cancelling a job that has ended
+        changes nothing.
         NOT_FOUND (JOB_NOT_FOUND): no such job.
+        INVALID_ARGUMENT (INVALID_FIELD): the id is malformed.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -135,6 +137,7 @@ class JobServiceServicer(object):
         """DeleteJob forgets a job that has ended and, when asked, deletes what it published.
         NOT_FOUND (JOB_NOT_FOUND): no such job, unless allow_missing is set.
         FAILED_PRECONDITION (JOB_STATE): the job has not ended, unless force is set.
+        INVALID_ARGUMENT (INVALID_FIELD): the id is malformed.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -145,6 +148,7 @@ class JobServiceServicer(object):
         What was published stays. Retrying a job whose retry is under way changes nothing.
         NOT_FOUND (JOB_NOT_FOUND): no such job.
         FAILED_PRECONDITION (JOB_STATE): the job did not fail, or is running its first attempt.
+        INVALID_ARGUMENT (INVALID_FIELD): the id or the token is malformed.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -175,7 +179,8 @@ class JobServiceServicer(object):
         """WatchJobs streams the events of all the caller's jobs from now on, or behind a token. Events
         of one job come in their order; those of different jobs in any.
         INVALID_ARGUMENT (INVALID_FIELD, INVALID_TOKEN): a malformed or foreign token.
-        OUT_OF_RANGE (TOKEN_TOO_OLD): list again and watch from the list's token.
+        OUT_OF_RANGE (TOKEN_TOO_OLD): jobs with events behind the token were deleted since; list again
+        and watch from the list's token.
         RESOURCE_EXHAUSTED (TOO_MANY_WATCHES): the caller watches too much at once.
         UNAVAILABLE (SHUTTING_DOWN): the server drains; resume with the last token.
         """

@@ -56,19 +56,23 @@ class JobServiceStub:
     INVALID_ARGUMENT (INVALID_FIELD, INVALID_TOKEN): a wrong field or page token.
     """
     CancelJob: _grpc.UnaryUnaryMultiCallable[_job_service_pb2.CancelJobRequest, _job_service_pb2.CancelJobResponse]
-    """CancelJob stops a job. Cancelling a job that has ended changes nothing.
+    """CancelJob stops a job and answers when its workers are gone. Cancelling a job that has ended
+    changes nothing.
     NOT_FOUND (JOB_NOT_FOUND): no such job.
+    INVALID_ARGUMENT (INVALID_FIELD): the id is malformed.
     """
     DeleteJob: _grpc.UnaryUnaryMultiCallable[_job_service_pb2.DeleteJobRequest, _job_service_pb2.DeleteJobResponse]
     """DeleteJob forgets a job that has ended and, when asked, deletes what it published.
     NOT_FOUND (JOB_NOT_FOUND): no such job, unless allow_missing is set.
     FAILED_PRECONDITION (JOB_STATE): the job has not ended, unless force is set.
+    INVALID_ARGUMENT (INVALID_FIELD): the id is malformed.
     """
     RetryJob: _grpc.UnaryUnaryMultiCallable[_job_service_pb2.RetryJobRequest, _job_service_pb2.RetryJobResponse]
     """RetryJob runs the failed and missing segments of a job that FAILED or was CANCELLED again.
     What was published stays. Retrying a job whose retry is under way changes nothing.
     NOT_FOUND (JOB_NOT_FOUND): no such job.
     FAILED_PRECONDITION (JOB_STATE): the job did not fail, or is running its first attempt.
+    INVALID_ARGUMENT (INVALID_FIELD): the id or the token is malformed.
     """
     ListSegments: _grpc.UnaryUnaryMultiCallable[_job_service_pb2.ListSegmentsRequest, _job_service_pb2.ListSegmentsResponse]
     """ListSegments answers the segments of a job by index, page by page.
@@ -87,7 +91,8 @@ class JobServiceStub:
     """WatchJobs streams the events of all the caller's jobs from now on, or behind a token. Events
     of one job come in their order; those of different jobs in any.
     INVALID_ARGUMENT (INVALID_FIELD, INVALID_TOKEN): a malformed or foreign token.
-    OUT_OF_RANGE (TOKEN_TOO_OLD): list again and watch from the list's token.
+    OUT_OF_RANGE (TOKEN_TOO_OLD): jobs with events behind the token were deleted since; list again
+    and watch from the list's token.
     RESOURCE_EXHAUSTED (TOO_MANY_WATCHES): the caller watches too much at once.
     UNAVAILABLE (SHUTTING_DOWN): the server drains; resume with the last token.
     """
@@ -120,19 +125,23 @@ class JobServiceAsyncStub(JobServiceStub):
     INVALID_ARGUMENT (INVALID_FIELD, INVALID_TOKEN): a wrong field or page token.
     """
     CancelJob: _aio.UnaryUnaryMultiCallable[_job_service_pb2.CancelJobRequest, _job_service_pb2.CancelJobResponse]  # type: ignore[assignment]
-    """CancelJob stops a job. Cancelling a job that has ended changes nothing.
+    """CancelJob stops a job and answers when its workers are gone. Cancelling a job that has ended
+    changes nothing.
     NOT_FOUND (JOB_NOT_FOUND): no such job.
+    INVALID_ARGUMENT (INVALID_FIELD): the id is malformed.
     """
     DeleteJob: _aio.UnaryUnaryMultiCallable[_job_service_pb2.DeleteJobRequest, _job_service_pb2.DeleteJobResponse]  # type: ignore[assignment]
     """DeleteJob forgets a job that has ended and, when asked, deletes what it published.
     NOT_FOUND (JOB_NOT_FOUND): no such job, unless allow_missing is set.
     FAILED_PRECONDITION (JOB_STATE): the job has not ended, unless force is set.
+    INVALID_ARGUMENT (INVALID_FIELD): the id is malformed.
     """
     RetryJob: _aio.UnaryUnaryMultiCallable[_job_service_pb2.RetryJobRequest, _job_service_pb2.RetryJobResponse]  # type: ignore[assignment]
     """RetryJob runs the failed and missing segments of a job that FAILED or was CANCELLED again.
     What was published stays. Retrying a job whose retry is under way changes nothing.
     NOT_FOUND (JOB_NOT_FOUND): no such job.
     FAILED_PRECONDITION (JOB_STATE): the job did not fail, or is running its first attempt.
+    INVALID_ARGUMENT (INVALID_FIELD): the id or the token is malformed.
     """
     ListSegments: _aio.UnaryUnaryMultiCallable[_job_service_pb2.ListSegmentsRequest, _job_service_pb2.ListSegmentsResponse]  # type: ignore[assignment]
     """ListSegments answers the segments of a job by index, page by page.
@@ -151,7 +160,8 @@ class JobServiceAsyncStub(JobServiceStub):
     """WatchJobs streams the events of all the caller's jobs from now on, or behind a token. Events
     of one job come in their order; those of different jobs in any.
     INVALID_ARGUMENT (INVALID_FIELD, INVALID_TOKEN): a malformed or foreign token.
-    OUT_OF_RANGE (TOKEN_TOO_OLD): list again and watch from the list's token.
+    OUT_OF_RANGE (TOKEN_TOO_OLD): jobs with events behind the token were deleted since; list again
+    and watch from the list's token.
     RESOURCE_EXHAUSTED (TOO_MANY_WATCHES): the caller watches too much at once.
     UNAVAILABLE (SHUTTING_DOWN): the server drains; resume with the last token.
     """
@@ -205,8 +215,10 @@ class JobServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _job_service_pb2.CancelJobRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_job_service_pb2.CancelJobResponse, _abc.Awaitable[_job_service_pb2.CancelJobResponse]]:
-        """CancelJob stops a job. Cancelling a job that has ended changes nothing.
+        """CancelJob stops a job and answers when its workers are gone. Cancelling a job that has ended
+        changes nothing.
         NOT_FOUND (JOB_NOT_FOUND): no such job.
+        INVALID_ARGUMENT (INVALID_FIELD): the id is malformed.
         """
 
     @_abc_1.abstractmethod
@@ -218,6 +230,7 @@ class JobServiceServicer(metaclass=_abc_1.ABCMeta):
         """DeleteJob forgets a job that has ended and, when asked, deletes what it published.
         NOT_FOUND (JOB_NOT_FOUND): no such job, unless allow_missing is set.
         FAILED_PRECONDITION (JOB_STATE): the job has not ended, unless force is set.
+        INVALID_ARGUMENT (INVALID_FIELD): the id is malformed.
         """
 
     @_abc_1.abstractmethod
@@ -230,6 +243,7 @@ class JobServiceServicer(metaclass=_abc_1.ABCMeta):
         What was published stays. Retrying a job whose retry is under way changes nothing.
         NOT_FOUND (JOB_NOT_FOUND): no such job.
         FAILED_PRECONDITION (JOB_STATE): the job did not fail, or is running its first attempt.
+        INVALID_ARGUMENT (INVALID_FIELD): the id or the token is malformed.
         """
 
     @_abc_1.abstractmethod
@@ -266,7 +280,8 @@ class JobServiceServicer(metaclass=_abc_1.ABCMeta):
         """WatchJobs streams the events of all the caller's jobs from now on, or behind a token. Events
         of one job come in their order; those of different jobs in any.
         INVALID_ARGUMENT (INVALID_FIELD, INVALID_TOKEN): a malformed or foreign token.
-        OUT_OF_RANGE (TOKEN_TOO_OLD): list again and watch from the list's token.
+        OUT_OF_RANGE (TOKEN_TOO_OLD): jobs with events behind the token were deleted since; list again
+        and watch from the list's token.
         RESOURCE_EXHAUSTED (TOO_MANY_WATCHES): the caller watches too much at once.
         UNAVAILABLE (SHUTTING_DOWN): the server drains; resume with the last token.
         """

@@ -109,6 +109,7 @@ class Watching:
         if resume_token:
             (value,) = self._sealer.open("watch-all", bound, resume_token, "resume_token")
             position = int(value)
+            await self._check_age(position)
         else:
             position = await self._last_position()
         self._enter(principal)
@@ -150,6 +151,19 @@ class Watching:
                     yield self._bookmark(bound, position)
         finally:
             self._leave(principal, follower)
+
+    async def _check_age(self, position: int) -> None:
+        try:
+            forgotten = await self._store.forgotten_position()
+        except StoreUnavailableError as error:
+            raise store_unavailable() from error
+        if position < forgotten:
+            raise AppError(
+                Kind.TOO_OLD,
+                "TOKEN_TOO_OLD",
+                "Jobs were deleted since, and their events with them; list the jobs again, and "
+                "watch from the list's token.",
+            )
 
     def _bookmark(self, bound: Sequence[str], position: int) -> JobEvent:
         token = self._sealer.seal("watch-all", bound, [position])

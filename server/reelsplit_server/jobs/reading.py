@@ -25,6 +25,9 @@ from reelsplit_server.jobs.rows import (
 _MOST_BYTES = 2 * 2**20
 """What the specs or segments of one page may take together: a message must hold the page."""
 
+FORGOTTEN = "forgotten_position"
+"""The property that says up to where the log has lost events, with jobs that were deleted."""
+
 
 class Reading:
     """The reading half of the store."""
@@ -164,6 +167,15 @@ class Reading:
         return await self._database.read(work)
 
     async def last_position(self) -> int:
-        """The position of the newest event of all."""
+        """The position of the newest event of all, those that were deleted included."""
         query = select(func.max(schema.events.c.position))
-        return await self._database.read(lambda c: c.execute(query).scalar_one() or 0)
+        newest = await self._database.read(lambda c: c.execute(query).scalar_one() or 0)
+        return max(newest, await self.forgotten_position())
+
+    async def forgotten_position(self) -> int:
+        """The position of the newest event that went with a job that was deleted."""
+        table = schema.properties.c
+        query = select(table.value).where(table.name == FORGOTTEN)
+        return int(
+            await self._database.read(lambda c: c.execute(query).scalar_one_or_none()) or b"0"
+        )

@@ -21,7 +21,7 @@ from reelsplit.v1 import spec_pb2
 from reelsplit.wire import to_message
 from reelsplit_server.jobs import changes, schema
 from reelsplit_server.jobs.database import Transaction
-from reelsplit_server.jobs.reading import Reading
+from reelsplit_server.jobs.reading import FORGOTTEN, Reading
 from reelsplit_server.jobs.records import JobRecord
 from reelsplit_server.jobs.rows import (
     NoSuchJobError,
@@ -383,7 +383,23 @@ def _principal(transaction: Transaction, name: str) -> int:
 
 
 def _delete(transaction: Transaction, job_id: str) -> None:
-    connection, tokens = transaction.connection, schema.tokens
+    connection, tokens, events = transaction.connection, schema.tokens, schema.events
+    last = connection.execute(
+        select(func.max(events.c.position)).where(events.c.job_id == job_id)
+    ).scalar_one()
+    _forget_up_to(connection, last or 0)
     forget = micros(transaction.now + MEMORY_OF_TOKENS)
     connection.execute(update(tokens).where(tokens.c.job_id == job_id).values(forget_time=forget))
     connection.execute(delete(schema.jobs).where(schema.jobs.c.job_id == job_id))
+
+
+def _forget_up_to(connection: Connection, position: int) -> None:
+    """Keep the place in the log up to which events may be missing."""
+    table = schema.properties
+    known = connection.execute(
+        select(table.c.value).where(table.c.name == FORGOTTEN)
+    ).scalar_one_or_none()
+    if known is None:
+        connection.execute(insert(table).values(name=FORGOTTEN, value=b"0"))
+    value = str(max(position, int(known or b"0"))).encode()
+    connection.execute(update(table).where(table.c.name == FORGOTTEN).values(value=value))
