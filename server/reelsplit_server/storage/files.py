@@ -113,7 +113,11 @@ class Files:
             # The file system has no hard links: the name is taken first, by an empty file.
             flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC | os.O_NOFOLLOW
             os.close(os.open(name, flags, 0o644, dir_fd=folder))
-            os.replace(source, name, src_dir_fd=source_folder, dst_dir_fd=folder)
+            try:
+                os.replace(source, name, src_dir_fd=source_folder, dst_dir_fd=folder)
+            except OSError:
+                os.unlink(name, dir_fd=folder)
+                raise
 
     def delete(self, path: str) -> bool:
         """Delete a file; false where there is none."""

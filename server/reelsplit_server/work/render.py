@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import errno
 import os
 import shutil
 from fractions import Fraction
@@ -83,7 +84,7 @@ def run(unit: Render, channel: Channel) -> None:
         # What lies there from an attempt whose end the server did not see is replaced.
         files.publish(scratch, path, replace=replace or ours)
     except OSError as error:
-        raise disk_full() if error.errno == 28 else error from error
+        raise disk_full() if error.errno == errno.ENOSPC else error from error
     finally:
         shutil.rmtree(unit.scratch, ignore_errors=True)
     made = _describe(segment, result)

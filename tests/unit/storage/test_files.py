@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import shutil
 import stat
@@ -445,3 +446,38 @@ def test_no_file_descriptor_is_left_open(root: Path) -> None:
     for _ in range(5):
         everything()
     assert len(os.listdir("/proc/self/fd")) == before
+
+
+def test_without_hard_links_a_file_is_published_and_none_is_replaced(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(*_: object, **__: object) -> None:
+        raise OSError(errno.EOPNOTSUPP, "no hard links here")
+
+    monkeypatch.setattr(os, "link", refuse)
+    root = tmp_path / "root"
+    root.mkdir()
+    for text, reason in (("first", None), ("second", "OUTPUT_EXISTS")):
+        scratch = tmp_path / "scratch"
+        scratch.write_text(text)
+        try:
+            Files([root]).publish(scratch, str(root / "x"), replace=False)
+            told = None
+        except StorageError as error:
+            told = error.reason
+        assert told == reason
+    assert (root / "x").read_text() == "first"
+
+
+def test_without_hard_links_a_failure_leaves_no_empty_file(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(*_: object, **__: object) -> None:
+        raise OSError(errno.EOPNOTSUPP, "not here")
+
+    monkeypatch.setattr(os, "link", refuse)
+    monkeypatch.setattr(os, "replace", refuse)
+    (tmp_path / "scratch").write_text("x")
+    with pytest.raises(StorageError):
+        Files([tmp_path]).publish(tmp_path / "scratch", str(tmp_path / "y"), replace=False)
+    assert not (tmp_path / "y").exists()
