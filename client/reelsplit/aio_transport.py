@@ -64,8 +64,6 @@ class AsyncTransport:
             if call.gone and attempts.failures and isinstance(error, errors.NotFoundError):
                 return call.gone()
             pause = attempts.pause_after(error, time.monotonic())
-            if pause is None:
-                raise error
             await asyncio.sleep(pause)
 
     def stream(self, watching: Watching) -> Any:

@@ -74,16 +74,27 @@ class Attempts:
         self._policy = policy
         self._deadline = now + timeout
         self.failures = 0
+        self._repeated: errors.ReelsplitError | None = None
 
     def remaining(self, now: float) -> float:
         """The seconds that the next attempt has."""
         return max(0.0, self._deadline - now)
 
-    def pause_after(self, error: errors.ReelsplitError, now: float) -> float | None:
-        """The pause before the next attempt; None if there is none and ``error`` stands."""
+    def pause_after(self, error: errors.ReelsplitError, now: float) -> float:
+        """The pause before the next attempt.
+
+        Raises:
+            ReelsplitError: there is none. It is ``error``, or the failure before it where
+                ``error`` is only that the shared time ran out in a repeated attempt: what kept
+                the call from its answer says more.
+        """
         self.failures += 1
+        if isinstance(error, errors.DeadlineExceededError) and self._repeated is not None:
+            raise self._repeated from error
         if not is_retryable(error) or self.failures >= self._policy.attempts:
-            return None
+            raise error
+        self._repeated = error
         pause = self._policy.pause(self.failures, error)
-        # The last error says more than that the time ran out while nothing was tried.
-        return pause if pause < self.remaining(now) else None
+        if pause >= self.remaining(now):
+            raise error
+        return pause

@@ -71,8 +71,6 @@ class Transport:
             if call.gone and attempts.failures and isinstance(error, errors.NotFoundError):
                 return call.gone()
             pause = attempts.pause_after(error, time.monotonic())
-            if pause is None:
-                raise error
             self._closed.wait(pause)
 
     def stream(self, watching: Watching) -> Any:

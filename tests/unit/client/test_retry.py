@@ -108,6 +108,20 @@ def test_the_timeout_bounds_all_attempts_together(
     assert time.monotonic() - began < 10
 
 
+def test_a_timeout_in_a_repeated_attempt_tells_what_failed_before(
+    connect: Any, target: str, server: Scripted
+) -> None:
+    def hang(request: object, context: grpc.ServicerContext) -> job_service_pb2.GetJobResponse:
+        while context.is_active():
+            time.sleep(0.01)
+        return got("RUNNING")
+
+    server.on("GetJob", DOWN, hang)
+    with pytest.raises(UnavailableError) as caught:
+        connect(target, timeout=1, retry=RetryPolicy(initial=0.01)).get(JOB_ID)
+    assert isinstance(caught.value.__cause__, TimeoutError)
+
+
 def test_a_repeated_delete_takes_not_found_for_done(client: Any, server: Scripted) -> None:
     missing = failure(Code.NOT_FOUND, "no such job", info("JOB_NOT_FOUND"))
     server.on("DeleteJob", DOWN, missing)
