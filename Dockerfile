@@ -14,43 +14,6 @@ RUN --mount=type=secret,id=pip,target=/etc/pip.conf \
     python3 -m venv /opt/pip \
     && python3 -m venv --without-pip /opt/reelsplit \
     && /opt/pip/bin/pip --python /opt/reelsplit/bin/python install --no-cache-dir '.[server]'
-# The health check asks the standard gRPC health service, over TLS where the server has it. The
-# certificate need not name this host: that it is the server's own is what counts here.
-RUN printf '%s\n' \
-    '#!/opt/reelsplit/bin/python' \
-    'import os, socket, ssl, sys' \
-    'import grpc' \
-    'from grpc_health.v1 import health_pb2, health_pb2_grpc' \
-    '' \
-    'host, _, port = os.environ["REELSPLIT_LISTEN"].rpartition(":")' \
-    'host = {"0.0.0.0": "127.0.0.1", "[::]": "[::1]"}.get(host, host)' \
-    'certificate = os.environ.get("REELSPLIT_TLS_CERTIFICATE")' \
-    'try:' \
-    '    if certificate:' \
-    '        context = ssl.create_default_context(cafile=certificate)' \
-    '        context.check_hostname = False' \
-    '        context.verify_flags |= ssl.VERIFY_X509_PARTIAL_CHAIN' \
-    '        context.set_alpn_protocols(["h2"])' \
-    '        with socket.create_connection((host.strip("[]"), int(port)), 5) as plain:' \
-    '            with context.wrap_socket(plain) as tls:' \
-    '                names = [name for _, name in tls.getpeercert().get("subjectAltName", ())]' \
-    '        with open(certificate, "rb") as file:' \
-    '            credentials = grpc.ssl_channel_credentials(file.read())' \
-    '        name = names[0].replace("*", "any") if names else "localhost"' \
-    '        options = [("grpc.ssl_target_name_override", name)]' \
-    '        channel = grpc.secure_channel(f"{host}:{port}", credentials, options)' \
-    '    else:' \
-    '        channel = grpc.insecure_channel(f"{host}:{port}")' \
-    '    request = health_pb2.HealthCheckRequest()' \
-    '    answer = health_pb2_grpc.HealthStub(channel).Check(request, timeout=5)' \
-    'except grpc.RpcError as error:' \
-    '    sys.exit(f"{error.code().name}: {error.details()}")' \
-    'except OSError as error:' \
-    '    sys.exit(str(error))' \
-    'print(health_pb2.HealthCheckResponse.ServingStatus.Name(answer.status))' \
-    'sys.exit(answer.status != health_pb2.HealthCheckResponse.SERVING)' \
-    > /opt/reelsplit/bin/reelsplit-health \
-    && chmod 0755 /opt/reelsplit/bin/reelsplit-health
 
 
 FROM ${BASE}
@@ -79,7 +42,7 @@ USER 10001:10001
 EXPOSE 50051
 STOPSIGNAL SIGTERM
 HEALTHCHECK --interval=30s --timeout=15s --start-period=60s --retries=3 \
-    CMD ["reelsplit-health"]
+    CMD ["python", "-m", "reelsplit_server.health"]
 ENTRYPOINT ["reelsplit"]
 CMD ["serve"]
 

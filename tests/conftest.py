@@ -10,6 +10,7 @@ import pytest
 
 if TYPE_CHECKING:
     from tests.server import Served
+    from tests.services import Service
 
 
 @pytest.fixture(scope="session")
@@ -31,4 +32,31 @@ def server(tmp_path_factory: pytest.TempPathFactory, clip: Path) -> Iterator[Ser
     (folder / "root").mkdir()
     (folder / "root" / "clip.mp4").write_bytes(clip.read_bytes())
     with served(folder) as made:
+        yield made
+
+
+@pytest.fixture(scope="session")
+def seaweed(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Service]:
+    """SeaweedFS, for all tests that do not kill it."""
+    from tests.services import seaweedfs
+
+    with seaweedfs(tmp_path_factory.mktemp("seaweed")) as made:
+        yield made
+
+
+@pytest.fixture
+def own_seaweed(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Service]:
+    """SeaweedFS for one test, which may kill it."""
+    from tests.services import seaweedfs
+
+    with seaweedfs(tmp_path_factory.mktemp("seaweed")) as made:
+        yield made
+
+
+@pytest.fixture(scope="session")
+def rclone(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Service]:
+    """rclone's S3 server."""
+    from tests.services import rclone_s3
+
+    with rclone_s3(tmp_path_factory.mktemp("rclone")) as made:
         yield made

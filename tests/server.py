@@ -9,7 +9,7 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -75,8 +75,11 @@ def served(folder: Path, **settings: Any) -> Iterator[Served]:
 class ServerProcess:
     """``python -m reelsplit_server`` on a folder, which can be killed and started again."""
 
-    def __init__(self, folder: Path, *flags: str) -> None:
+    def __init__(
+        self, folder: Path, *flags: str, environment: Mapping[str, str] | None = None
+    ) -> None:
         self.folder, self.flags = folder, flags
+        self.environment = dict(environment or {})
         self.root = folder / "root"
         self.root.mkdir(exist_ok=True)
         self.listen = "127.0.0.1:0"
@@ -107,7 +110,8 @@ class ServerProcess:
                 stdin=subprocess.DEVNULL,
                 stdout=subprocess.DEVNULL,
                 stderr=log,
-                env={n: v for n, v in os.environ.items() if not n.startswith("REELSPLIT_")},
+                env={n: v for n, v in os.environ.items() if not n.startswith("REELSPLIT_")}
+                | self.environment,
             )
         wait_for(lambda: announce.exists() or self.process.poll() is not None)  # type: ignore[union-attr]
         assert announce.exists(), self.log

@@ -22,7 +22,6 @@ from reelsplit_server.app.jobs import Jobs
 from reelsplit_server.app.tokens import Sealer
 from reelsplit_server.app.watching import Watching
 from reelsplit_server.engine.local import LocalEngine
-from reelsplit_server.engine.seam import Access
 from reelsplit_server.jobs.database import Database, StoreUnavailableError
 from reelsplit_server.jobs.log import EventLog
 from reelsplit_server.jobs.scheduler import Scheduler
@@ -31,6 +30,7 @@ from reelsplit_server.jobs.units import Limits
 from reelsplit_server.rpc.interceptors import Gate
 from reelsplit_server.rpc.server import Identity, RpcServer
 from reelsplit_server.settings import Settings, cores
+from reelsplit_server.store_setup import routes, stores
 
 log = structlog.get_logger(__name__)
 _SWEEP = 3600.0
@@ -73,7 +73,7 @@ async def running(settings: Settings) -> AsyncIterator[str]:
         folder = stack.enter_context(data_folder(settings.data_dir))
         events = EventLog()
         database = Database(folder / "reelsplit.db", events.commit, lambda: datetime.now(UTC))
-        engine = LocalEngine(settings.workers, folder / "scratch")
+        engine = LocalEngine(settings.workers, folder / "scratch", stores(settings))
         stack.push_async_callback(database.close)
         stack.push_async_callback(engine.stop)
         await asyncio.gather(asyncio.to_thread(database.open), engine.start())
@@ -116,7 +116,6 @@ async def _sweep(store: Store) -> None:
 
 def _limits(settings: Settings, scratch: Path) -> Limits:
     return Limits(
-        access=Access(roots=tuple(settings.root)),
         scratch=scratch,
         cores=cores(),
         tries=settings.tries,
@@ -127,10 +126,8 @@ def _limits(settings: Settings, scratch: Path) -> Limits:
 
 
 def _bounds(settings: Settings) -> Bounds:
-    # A root that is given through a link is taken in both forms.
-    roots = dict.fromkeys(form for root in settings.root for form in (root, root.resolve()))
     return Bounds(
-        roots=tuple(roots),
+        routes=routes(settings),
         most_ranges=settings.max_ranges,
         most_frame_rate=settings.max_frame_rate,
         most_template=settings.max_template,

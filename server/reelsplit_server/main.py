@@ -77,5 +77,7 @@ def _readable(error: Exception) -> str:
     lines = []
     for item in error.errors():
         name = "--" + str(item["loc"][0]).replace("_", "-") if item["loc"] else ""
+        within = ".".join(part for part in item["loc"][1:] if isinstance(part, str))
+        name = f"{name} {within}:" if within else name
         lines.append(f"{name} {item['msg'].removeprefix('Value error, ')}".strip())
     return "; ".join(lines)

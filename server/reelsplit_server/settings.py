@@ -19,7 +19,10 @@ from pydantic_settings import (
     TomlConfigSettingsSource,
 )
 
+from reelsplit_server.store_settings import StoreSettings
+
 _TOKEN = re.compile(r"[!-~]{16,4096}")
+_BUCKET = re.compile(r"(s3|gs|oss)://[A-Za-z0-9][A-Za-z0-9._-]{1,221}")
 CONFIG_VARIABLE = "REELSPLIT_CONFIG"
 
 
@@ -66,6 +69,47 @@ class Settings(BaseSettings):
         ge=1,
         le=1024,
         description="Worker processes; by default one a core.",
+    )
+    stores: dict[str, StoreSettings] = Field(
+        {},
+        description='Object stores by name, as JSON: {"main": {"kind": "s3", "buckets": '
+        '["videos"], "endpoint": "https://…"}}. Better given in the file; docs/storage.md lists '
+        "what a store takes.",
+    )
+    bucket_aliases: dict[str, str] = Field(
+        {},
+        description="Other names of buckets, as JSON: "
+        '{"oss://old-name": "s3://videos"} leads to the bucket videos of an S3 store.',
+    )
+    http_hosts: list[str] = Field(
+        [],
+        description="A host from which sources are read over HTTP(S), with its port where that is "
+        "not the usual one; * stands for anything. May be repeated.",
+    )
+    allow_networks: list[str] = Field(
+        [],
+        description="A network such as 10.0.0.0/8 that sources may be read from over HTTP(S), "
+        "beside the public ones. May be repeated.",
+    )
+    max_spool_bytes: int = Field(
+        2 * 2**30,
+        ge=0,
+        description="The largest file that is taken from a web server that cannot send ranges: it "
+        "is kept on disk while its job runs.",
+    )
+    storage_timeout: float = Field(
+        30.0, gt=0, le=600, description="Seconds without a byte after which a store is given up."
+    )
+    storage_patience: float = Field(
+        60.0,
+        ge=0,
+        le=3600,
+        description="Seconds for which a request to a store is repeated before it has failed.",
+    )
+    trust_callers: bool = Field(
+        False,
+        description="Callers may name every bucket that this server's own credentials reach, and "
+        "every address: for a server of one's own, on loopback.",
     )
     tls_certificate: Path | None = Field(None, description="A PEM file: the certificate chain.")
     tls_key: Path | None = Field(None, description="A PEM file: the certificate's key.")
@@ -161,6 +205,32 @@ class Settings(BaseSettings):
         # Locations are compared with them as text, so they hold no "..".
         return [Path(os.path.abspath(root)) for root in value]
 
+    @field_validator("allow_networks")
+    @classmethod
+    def _are_networks(cls, value: list[str]) -> list[str]:
+        for network in value:
+            try:
+                ipaddress.ip_network(network)
+            except ValueError as error:
+                raise ValueError(f"{network} is no network: {error}") from None
+        return value
+
+    @field_validator("http_hosts")
+    @classmethod
+    def _are_hosts(cls, value: list[str]) -> list[str]:
+        for host in value:
+            if "/" in host or "@" in host or not host.isascii():
+                raise ValueError(f"{host!r} is no host; write cdn.example.com or *.example.com")
+        return [host.lower() for host in value]
+
+    @field_validator("bucket_aliases")
+    @classmethod
+    def _are_buckets(cls, value: dict[str, str]) -> dict[str, str]:
+        for name in (*value, *value.values()):
+            if not _BUCKET.fullmatch(name):
+                raise ValueError(f"{name!r} is no bucket; write s3://name, gs://name or oss://name")
+        return value
+
     @field_validator(
         "job_timeout", "segment_timeout", "time_to_live", "max_time_to_live", mode="before"
     )
@@ -192,6 +262,9 @@ class Settings(BaseSettings):
             raise ValueError("--tls-certificate and --tls-key need each other")
         if self.tls_client_ca is not None and self.tls_certificate is None:
             raise ValueError("--tls-client-ca needs --tls-certificate and --tls-key")
+        if self.trust_callers and not self.loopback:
+            raise ValueError("--trust-callers is for servers that listen on loopback")
+        self._check_buckets()
         safe = self.tls_certificate is not None and (self.tokens or self.tls_client_ca)
         if not (safe or self.loopback or self.allow_insecure_listen):
             raise ValueError(
@@ -199,6 +272,17 @@ class Settings(BaseSettings):
                 "give --tls-certificate and --tls-key and tokens, or --allow-insecure-listen"
             )
         return self
+
+    def _check_buckets(self) -> None:
+        listed: dict[tuple[str, str], str] = {}
+        for name, store in self.stores.items():
+            for bucket in store.buckets:
+                other = listed.setdefault((store.scheme, bucket), name)
+                if other != name and not (store.endpoint and self.stores[other].endpoint):
+                    raise ValueError(
+                        f"the stores {other} and {name} both list {store.scheme}://{bucket}; only "
+                        "endpoints could tell them apart, and both need one for that"
+                    )
 
     @property
     def loopback(self) -> bool:

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import importlib.util
 import json
 import re
 import shlex
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -59,8 +62,16 @@ def test_nothing_is_exposed_without_being_asked_for(
     assert not Settings(**identity, tokens=tokens).loopback  # type: ignore[arg-type]
 
 
-def test_the_health_check_is_a_program() -> None:
-    lines = re.search(r"printf '%s\\n' (.*?)> /opt/reelsplit/bin/reelsplit-health", TEXT)
-    assert lines is not None
-    program = "\n".join(shlex.split(lines[1]))
-    compile(program, "reelsplit-health", "exec")
+def test_the_health_check_is_a_module_of_the_server() -> None:
+    program, flag, module = json.loads(instruction("HEALTHCHECK").partition(" CMD ")[2])
+    assert (program, flag) == ("python", "-m")
+    assert importlib.util.find_spec(module) is not None
+    # The environment that is copied has its own Python before any other.
+    assert variables()["PATH"].startswith("/opt/reelsplit/bin:")
+
+
+def test_hadolint_finds_nothing() -> None:
+    hadolint = Path(sys.executable).parent / "hadolint"
+    command = [str(hadolint), "--no-color", str(ROOT / "Dockerfile")]
+    run = subprocess.run(command, capture_output=True, text=True, timeout=120, check=False)
+    assert (run.returncode, run.stdout, run.stderr) == (0, "", "")

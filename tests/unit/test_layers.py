@@ -13,7 +13,7 @@ CLIENT = Path(__file__).resolve().parents[2] / "client" / "reelsplit"
 
 # What each folder of the server may import of the others. Tables that are pure data, and that
 # more than one layer reads, are named one by one.
-_TABLES = {"media.formats", "storage.location", "storage.template"}
+_TABLES = {"media.formats", "storage.location", "storage.routes", "storage.template"}
 ALLOWED: dict[str, set[str]] = {
     # Faces know who calls, and the use cases.
     "rpc": {"app", "access"},
@@ -22,16 +22,21 @@ ALLOWED: dict[str, set[str]] = {
     "access": set(),
     # The heart knows the seam, and not what lies behind it.
     "jobs": {"engine.seam"},
-    "engine": {"work"},
+    "engine": {"work", "storage"},
     # The seam's data is that of the units.
     "engine.seam": {"work.units"},
     "work": {"media", "storage"},
     "work.units": set(),
+    "work.asks": {"work.units", "storage.grants"},
     "media": set(),
-    "storage": set(),
-    "settings": set(),
+    # Workers connect to what callers name, through the guard.
+    "storage": {"access.outbound"},
+    "settings": {"store_settings"},
+    "store_settings": set(),
+    "store_setup": {"settings", "store_settings", "storage"},
     "telemetry": set(),
-    "composition": {"rpc", "app", "access", "jobs", "engine", "settings"},
+    "health": {"settings"},
+    "composition": {"rpc", "app", "access", "jobs", "engine", "settings", "store_setup"},
     "main": {"composition", "telemetry", "settings", "jobs.database"},
     "__main__": {"main"},
 }
@@ -43,15 +48,15 @@ BEHIND = {
     "scenedetect": {"media"},
     "cv2": {"media"},
     "numpy": {"media"},
-    "grpc": {"rpc"},
-    "grpc_health": {"rpc"},
+    "grpc": {"rpc", "health"},
+    "grpc_health": {"rpc", "health"},
     "grpc_reflection": {"rpc"},
     "sqlalchemy": {"jobs"},
     "alembic": {"jobs"},
     "sqlite3": {"jobs"},
     "pebble": {"engine"},
     "multiprocessing": {"engine", "work"},
-    "pydantic_settings": {"settings", "main"},
+    "pydantic_settings": {"settings", "main", "health"},
 }
 
 

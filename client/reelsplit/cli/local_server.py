@@ -90,8 +90,9 @@ class LocalServer:
         command = [sys.executable, "-m", "reelsplit_server", "--listen", "127.0.0.1:0"]
         command += ["--data-dir", str(folder / "data"), "--announce", str(folder / "address")]
         command += [argument for root in self._roots for argument in ("--root", root)]
-        # Whatever runs when we are gone has nobody who waits for it.
-        command += ["--exit-with-stdin", "--grace", "0"]
+        # Whatever runs when we are gone has nobody who waits for it. Nobody else can call it, and
+        # what its caller may reach by himself it may reach for him.
+        command += ["--exit-with-stdin", "--grace", "0", "--trust-callers"]
         self._log = folder / "log"
         try:
             # No pipe: if we are killed, or stopped for a while, the server can still write.

@@ -182,7 +182,10 @@ class SegmentBounds(Record):
     """Output only. The offset at which its last frame ends."""
 
     start_frame: int = 0
-    """Output only. Its first frame, counted from 0 in presentation order."""
+    """Output only. Its first frame, counted from 0 in presentation order. This and
+    `end_frame` are 0 where the frames before were not counted: of a remote Matroska file,
+    whose index tells only key frames, and which is not read as a whole for a few ranges.
+    """
 
     end_frame: int = 0
     """Output only. The frame after its last."""

@@ -306,7 +306,10 @@ class SegmentBounds(_message.Message):
     END_PTS_FIELD_NUMBER: _builtins.int
     TIME_BASE_FIELD_NUMBER: _builtins.int
     start_frame: _builtins.int
-    """Output only. Its first frame, counted from 0 in presentation order."""
+    """Output only. Its first frame, counted from 0 in presentation order. This and `end_frame` are 0
+    where the frames before were not counted: of a remote Matroska file, whose index tells only
+    key frames, and which is not read as a whole for a few ranges.
+    """
     end_frame: _builtins.int
     """Output only. The frame after its last."""
     start_pts: _builtins.int

@@ -4,14 +4,15 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from fractions import Fraction
-from pathlib import Path
+
+from reelsplit_server.storage.routes import Routes
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Bounds:
     """Times are seconds."""
 
-    roots: tuple[Path, ...]
+    routes: Routes
     most_ranges: int
     most_frame_rate: int
     most_template: int

@@ -255,7 +255,7 @@ class Jobs:
                 f"The job is {record.state}; cancel it first, or set force.",
                 metadata={"job_id": job_id, "state": record.state.value},
             )
-        deleted = await self._delete_outputs(job_id) if delete_outputs else 0
+        deleted = await self._delete_outputs(record) if delete_outputs else 0
         with _translated():
             try:
                 await self._store.delete(principal, job_id)
@@ -264,19 +264,18 @@ class Jobs:
         self._events.wake_job(job_id)
         return deleted
 
-    async def _delete_outputs(self, job_id: str) -> int:
+    async def _delete_outputs(self, record: JobRecord) -> int:
         deleted, after = 0, -1
         while True:
             with _translated():
                 page, _ = await self._store.segments(
-                    job_id, states=[SegmentState.PUBLISHED], after=after
+                    record.job_id, states=[SegmentState.PUBLISHED], after=after
                 )
             if not page:
                 return deleted
             after = page[-1].index
-            objects = tuple((segment.uri, segment.checksum) for segment in page)
             try:
-                deleted += await self._scheduler.remove(job_id, objects)
+                deleted += await self._scheduler.remove(record, page)
             except RemoveError as error:
                 raise AppError(
                     Kind.INTERNAL,

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import math
 import re
 from collections.abc import Callable, Mapping
 from fractions import Fraction
-from pathlib import PurePosixPath
 
 from reelsplit.types.output import (
     AudioCodec,
@@ -29,6 +29,7 @@ from reelsplit_server.app.detection import check_detection
 from reelsplit_server.app.errors import Violation
 from reelsplit_server.media import formats
 from reelsplit_server.storage import location, template
+from reelsplit_server.storage.routes import Verb
 
 _LABEL_KEY = re.compile(r"[a-z][a-z0-9_.-]{0,62}", re.ASCII)
 _TOKEN = re.compile(r"[\x21-\x7e]{1,64}")
@@ -85,7 +86,8 @@ class Checker:
         self._input(spec.input, f"{at}.input")
         self._mode(spec, at)
         if spec.output is not None:
-            self._output(spec.output, f"{at}.output", _stem(spec.input))
+            stem = location.stem_of((spec.input and spec.input.uri) or "")
+            self._output(spec.output, f"{at}.output", stem)
         if spec.reports is not None:
             self.unsupported(f"{at}.reports", "is not supported by this version")
         if spec.notify_url is not None:
@@ -106,33 +108,26 @@ class Checker:
             return
         if wanted.media_id is not None:
             self.unsupported(f"{at}.media_id", "is not supported by this version; give a uri")
-        if wanted.endpoint is not None:
-            self.unsupported(f"{at}.endpoint", "is not supported by this version")
         if wanted.uri is not None:
-            self._location(f"{at}.uri", wanted.uri, "read")
+            self._place(at, "uri", wanted.uri, wanted.endpoint, "read")
 
-    def _location(self, at: str, text: str, verb: str) -> None:
+    def _place(
+        self, at: str, name: str, uri: str, endpoint: str | None, verb: Verb
+    ) -> location.Location | None:
+        """Check a location and the endpoint beside it."""
+        routes = self.bounds.routes
         try:
-            place = location.parse(text)
+            place = location.parse(uri)
         except location.LocationError as error:
-            self.wrong(at, str(error))
-            return
-        if place.scheme not in location.SUPPORTED:
-            self.unsupported(
-                at, f"names a {place.scheme} store, which this version does not support"
-            )
-        elif not self.bounds.roots:
-            self.wrong(
-                at,
-                f"is a local path, and this server may {verb} none; its operator allows folders "
-                "with --root",
-            )
-        elif not any(PurePosixPath(place.path).is_relative_to(r) for r in self.bounds.roots):
-            self.wrong(
-                at,
-                f"lies outside of the folders that this server may {verb}; its operator allows "
-                "more with --root",
-            )
+            self.wrong(f"{at}.{name}", str(error))
+            return None
+        try:
+            routes.resolve(place, verb, endpoint)
+        except location.LocationError as error:
+            alone = endpoint is None or not routes.leads(place, verb)
+            self.wrong(f"{at}.{name}" if alone else f"{at}.endpoint", str(error))
+            return None
+        return place
 
     # --- Modes -----------------------------------------------------------------------------
 
@@ -183,9 +178,7 @@ class Checker:
     # --- Output ----------------------------------------------------------------------------
 
     def _output(self, output: Output, at: str, stem: str) -> None:
-        container = self._template(f"{at}.uri_template", output.uri_template, stem)
-        if output.endpoint is not None:
-            self.unsupported(f"{at}.endpoint", "is not supported by this version")
+        container = self._template(output, at, stem)
         if output.export_as_media:
             self.unsupported(f"{at}.export_as_media", "is not supported by this version")
         for name, size in (("width", output.width), ("height", output.height)):
@@ -205,7 +198,8 @@ class Checker:
                 "ENCODE",
             )
 
-    def _template(self, at: str, text: str, stem: str) -> formats.Container | None:
+    def _template(self, output: Output, at: str, stem: str) -> formats.Container | None:
+        text, at, parent = output.uri_template, f"{at}.uri_template", at
         if not text:
             self.wrong(at, "is required, such as /videos/out/{index:04d}.mp4")
             return None
@@ -217,10 +211,19 @@ class Checker:
         except template.TemplateError as error:
             self.wrong(at, str(error))
             return None
-        sample = template.Values(
-            index=0, start=Fraction(0), end=Fraction(0), stem=stem, job_id="0" * 32
-        )
-        self._location(at, template.expand(text, sample), "write")
+        samples = [
+            template.Values(
+                index=n, start=Fraction(n), end=Fraction(n), stem=name, job_id=f"{n:032}"
+            )
+            for n, name in enumerate((stem, f"{stem}2"))
+        ]
+        first, second = (template.expand(text, sample) for sample in samples)
+        place = self._place(parent, "uri_template", first, output.endpoint, "write")
+        if place is not None:
+            with contextlib.suppress(location.LocationError):
+                other = location.parse(second)
+                if (other.bucket, other.endpoint) != (place.bucket, place.endpoint):
+                    self.wrong(at, "has a placeholder in its bucket; only keys take them")
         container = formats.container_of(text)
         if container is None:
             endings = ", ".join(formats.ENDINGS)
@@ -312,14 +315,6 @@ class Checker:
 def _no_json(constant: str) -> None:
     # Python reads NaN and the infinities, which no other parser of JSON takes.
     raise ValueError(constant)
-
-
-def _stem(source: Input | None) -> str:
-    """What ``{stem}`` will stand for."""
-    try:
-        return location.parse((source and source.uri) or "").stem
-    except location.LocationError:
-        return "stem"
 
 
 def _held(container: formats.Container | None) -> list[formats.VideoCodec]:

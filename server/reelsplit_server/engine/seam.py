@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from typing import Protocol
 
+from reelsplit.types.error import Error
 from reelsplit_server.work.units import (
-    Access,
     Analyse,
     Failed,
     Opened,
@@ -16,15 +16,13 @@ from reelsplit_server.work.units import (
     Progress,
     Published,
     Publishing,
-    Remove,
-    Removed,
     Render,
     Report,
+    Target,
     Unit,
 )
 
 __all__ = [
-    "Access",
     "Analyse",
     "Engine",
     "Failed",
@@ -36,10 +34,10 @@ __all__ = [
     "Progress",
     "Published",
     "Publishing",
-    "Remove",
-    "Removed",
+    "RemoveError",
     "Render",
     "Report",
+    "Target",
     "Unit",
     "WorkerDiedError",
 ]
@@ -49,6 +47,14 @@ OnReport = Callable[[Report], Awaitable[None]]
 
 class WorkerDiedError(Exception):
     """The process that did a unit ended before the unit did."""
+
+
+class RemoveError(Exception):
+    """What a job published could not all be deleted."""
+
+    def __init__(self, error: Error) -> None:
+        super().__init__(error.message)
+        self.error = error
 
 
 class Engine(Protocol):
@@ -66,8 +72,16 @@ class Engine(Protocol):
 
     async def run(self, unit: Unit, on_report: OnReport, *, timeout: float | None) -> Outcome:
         """Do a unit. ``on_report`` is awaited for each report before the next is taken, and
-        before a worker that asked is allowed to publish.
+        before anything that is published can be seen.
 
         Raises `WorkerDiedError`, or `TimeoutError` after ``timeout`` seconds. Cancelling stops
-        the worker, and returns when it has gone.
+        the worker, and returns when it has gone; a unit whose segment is appearing just then ends
+        with `Published` all the same.
         """
+
+    async def remove(self, targets: Sequence[Target]) -> int:
+        """Delete what a job published, where nothing else has replaced it; answers how many
+        objects there were. Raises `RemoveError`."""
+
+    async def abandon(self, units: Sequence[Render]) -> None:
+        """Give up what a server that is gone was uploading for some units. Raises nothing."""

@@ -5,14 +5,9 @@ from __future__ import annotations
 from fractions import Fraction
 
 from reelsplit.types.error import Error
+from reelsplit_server.engine.seam import RemoveError
 
-
-class RemoveError(Exception):
-    """What a job published could not all be deleted."""
-
-    def __init__(self, error: Error) -> None:
-        super().__init__(error.message)
-        self.error = error
+__all__ = ["RemoveError", "internal", "too_late", "worker_died"]
 
 
 def worker_died(tries: int) -> Error:

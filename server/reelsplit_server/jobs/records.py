@@ -30,6 +30,7 @@ class JobRecord:
     published_count: int = 0
     failed_count: int = 0
     source: SourceInfo | None = None
+    source_pin: str | None = None
     error: Error | None = None
     notices: Sequence[Notice] = ()
     start_time: datetime | None = None

@@ -89,6 +89,7 @@ def job_record(row: Row[Any]) -> JobRecord:
         published_count=row.published_count,
         failed_count=row.failed_count,
         source=facts.source,
+        source_pin=row.source_pin,
         error=facts.error,
         notices=facts.notices,
         start_time=from_micros(row.start_time),

@@ -5,9 +5,10 @@ from __future__ import annotations
 import asyncio
 import dataclasses
 import heapq
+import shutil
 import time
 from collections import Counter
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable, Coroutine, Sequence
 from datetime import timedelta
 
 import structlog
@@ -17,7 +18,7 @@ from reelsplit.types.job import JobState
 from reelsplit.types.segment import Segment, SegmentState
 from reelsplit_server.engine import seam
 from reelsplit_server.jobs.active import ANALYSIS, ActiveJob
-from reelsplit_server.jobs.failures import RemoveError, internal, too_late, worker_died
+from reelsplit_server.jobs.failures import internal, too_late
 from reelsplit_server.jobs.log import EventLog
 from reelsplit_server.jobs.records import JobRecord
 from reelsplit_server.jobs.rows import NoSuchJobError
@@ -61,7 +62,7 @@ class Scheduler:
             if record.state is JobState.PENDING:
                 self.add(record)
                 continue
-            await self._put_back(record.job_id)
+            await self._put_back(record)
             if record.state is JobState.CANCELLING:
                 await self._store.change_job(
                     record.job_id, JobState.CANCELLED, expire=_kept(record)
@@ -110,23 +111,19 @@ class Scheduler:
         await self._stop_units(job)
         return await self._close(job, JobState.CANCELLED, None)
 
-    async def remove(self, job_id: str, objects: tuple[tuple[str, str], ...]) -> int:
-        """Delete what a job published; answers how many objects there were.
+    async def remove(self, record: JobRecord, segments: Sequence[Segment]) -> int:
+        """Delete what a job published as these segments; answers how many objects there were.
 
         Raises `RemoveError`.
         """
-        unit = seam.Remove(job_id=job_id, objects=objects, access=self._limits.access)
-
-        async def nothing(_report: seam.Report) -> None: ...
-
-        try:
-            outcome = await self._engine.run(unit, nothing, timeout=None)
-        except seam.WorkerDiedError:
-            outcome = seam.Failed(error=worker_died(1), transient=True)
-        if isinstance(outcome, seam.Failed):
-            raise RemoveError(outcome.error)
-        assert isinstance(outcome, seam.Removed)
-        return outcome.count
+        output = record.spec.output
+        endpoint = output.endpoint if output is not None else None
+        return await self._engine.remove(
+            [
+                seam.Target(uri=segment.uri, endpoint=endpoint, checksum=segment.checksum)
+                for segment in segments
+            ]
+        )
 
     # --- Choosing --------------------------------------------------------------------------
 
@@ -343,6 +340,8 @@ class Scheduler:
             job.deadline.cancel()
         del self._jobs[job.record.job_id]
         self._events.progress(job.record.principal, job.record.job_id, None)
+        folder = self._units.folder(job.record.job_id)
+        await asyncio.to_thread(shutil.rmtree, folder, ignore_errors=True)
         record = await self._store.change_job(
             job.record.job_id, state, error=error, expire=_kept(job.record)
         )
@@ -355,11 +354,12 @@ class Scheduler:
         self._wake.set()
         return record
 
-    async def _put_back(self, job_id: str) -> None:
+    async def _put_back(self, record: JobRecord) -> None:
         while True:
-            page, _ = await self._store.segments(job_id, states=[SegmentState.RUNNING])
+            page, _ = await self._store.segments(record.job_id, states=[SegmentState.RUNNING])
             if not page:
                 return
+            await self._engine.abandon([self._units.unit(record, segment) for segment in page])
             for segment in page:
                 await self._store.change_segment(segment, SegmentState.PLANNED)
 

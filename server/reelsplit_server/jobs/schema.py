@@ -71,6 +71,8 @@ jobs = Table(
     Column("facts", LargeBinary, nullable=False),
     Column("last_sequence", BigInteger, nullable=False),
     Column("retry_token", String(64)),
+    # The state of the source that all units of the job must see, as storage writes it.
+    Column("source_pin", String(2048)),
     Column("create_time", Time, nullable=False),
     Column("start_time", Time),
     Column("end_time", Time),

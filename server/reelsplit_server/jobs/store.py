@@ -158,17 +158,21 @@ class Store(Reading):
             lambda t: changes.change_job(t, job_id, state, error=error, expire=expire)
         )
 
-    async def source_opened(self, job_id: str, source: SourceInfo) -> None:
-        """Keep what the source turned out to be."""
+    async def source_opened(self, job_id: str, source: SourceInfo, pin: str) -> JobRecord:
+        """Keep what the source turned out to be, and its state: the first one, for good."""
 
-        def work(transaction: Transaction) -> None:
+        def work(transaction: Transaction) -> JobRecord:
             record = load_job(transaction.connection, job_id)
             changes.update_job(
-                transaction, job_id, facts=facts_bytes(dataclasses.replace(record, source=source))
+                transaction,
+                job_id,
+                facts=facts_bytes(dataclasses.replace(record, source=source)),
+                source_pin=record.source_pin or pin,
             )
             changes.append(transaction, job_id, SourceOpened(source=source))
+            return load_job(transaction.connection, job_id)
 
-        await self._database.write(work)
+        return await self._database.write(work)
 
     async def plan(self, job_id: str, planned: Sequence[Segment]) -> JobRecord:
         """Keep segments whose bounds are known, those with an error as FAILED.
@@ -326,6 +330,8 @@ class Store(Reading):
                 failed_count=len(failed) - len(again),
                 attempt=record.attempt + 1,
                 retry_token=retry_token or None,
+                # With no segment planned, the source may as well be another by now.
+                source_pin=record.source_pin if record.segment_count else None,
                 start_time=None,
                 end_time=None,
                 expire_time=None,

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import dataclasses
 import shutil
 from collections.abc import Callable, Sequence
@@ -20,22 +19,19 @@ from reelsplit_server.engine import seam
 from reelsplit_server.jobs.active import ANALYSIS, ActiveJob, length
 from reelsplit_server.jobs.failures import too_late, worker_died
 from reelsplit_server.jobs.log import EventLog
+from reelsplit_server.jobs.records import JobRecord
 from reelsplit_server.jobs.store import Store
-from reelsplit_server.jobs.transitions import TransitionError
 
 log = structlog.get_logger(__name__)
 _TICK = 0.25
 """The shortest time between two progress ticks of a job, in seconds."""
 _MOST_DELAY = 30.0
-_PUBLISHING = 10.0
-"""How long a worker that may publish already is waited for when its job is stopped, in seconds."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Limits:
     """What the units are bound by. ``tries`` counts the first."""
 
-    access: seam.Access
     scratch: Path
     cores: int
     tries: int
@@ -78,7 +74,8 @@ class Units:
         unit = seam.Analyse(
             job_id=job.record.job_id,
             spec=job.record.spec,
-            access=self._limits.access,
+            pin=job.record.source_pin,
+            folder=self.folder(job.record.job_id),
             threads=threads,
             most_segments=self._limits.most_segments,
             most_pixels=self._limits.most_pixels,
@@ -86,8 +83,8 @@ class Units:
 
         async def on_report(report: seam.Report) -> None:
             match report:
-                case seam.Opened(source=source):
-                    await self._store.source_opened(job.record.job_id, source)
+                case seam.Opened(source=source, pin=pin):
+                    job.record = await self._store.source_opened(job.record.job_id, source, pin)
                     job.meter.source(source.duration)
                 case seam.Planned(segments=segments):
                     await self._planned(job, segments)
@@ -117,8 +114,6 @@ class Units:
 
     async def render(self, job: ActiveJob, index: int, threads: int) -> None:
         """Make a segment and keep what came of it."""
-        output = job.record.spec.output
-        assert output is not None
         job_id = job.record.job_id
         segment, intent = await self._store.segment(job_id, index)
         begun = asyncio.create_task(self._store.change_segment(segment, SegmentState.RUNNING))
@@ -131,18 +126,7 @@ class Units:
             raise
         seconds = length(segment)
         job.meter.begun(index, seconds)
-        unit = seam.Render(
-            job_id=job_id,
-            source=job.record.spec.input,
-            output=output,
-            segment=segment,
-            access=self._limits.access,
-            threads=threads,
-            most_pixels=self._limits.most_pixels,
-            most_frames=self._limits.most_frames,
-            scratch=self._limits.scratch / f"{job_id}-{index}-{segment.attempt}",
-            intent=intent,
-        )
+        unit = self.unit(job.record, segment, threads=threads, intent=intent)
 
         async def on_report(report: seam.Report) -> None:
             match report:
@@ -168,8 +152,36 @@ class Units:
         await self.tick(job, force=True)
         if state is SegmentState.FAILED:
             log.info("segment_failed", job_id=job_id, segment=index, error=told.error)
-            if job.record.spec.fail_fast:
+            if told.error is not None and told.error.reason == "SOURCE_CHANGED":
+                # No segment can be made any more that belongs with the others.
+                self._host.fail(job, told.error)
+            elif job.record.spec.fail_fast:
                 self._host.fail(job, None, culprit=index)
+
+    def unit(
+        self, record: JobRecord, segment: Segment, *, threads: int = 1, intent: str | None = None
+    ) -> seam.Render:
+        """The unit that makes a segment."""
+        assert record.spec.output is not None
+        folder = self.folder(record.job_id)
+        return seam.Render(
+            job_id=record.job_id,
+            source=record.spec.input,
+            pin=record.source_pin,
+            folder=folder,
+            output=record.spec.output,
+            segment=segment,
+            frame_rate=_frame_rate(record),
+            threads=threads,
+            most_pixels=self._limits.most_pixels,
+            most_frames=self._limits.most_frames,
+            scratch=folder / f"{segment.index}-{segment.attempt}",
+            intent=intent,
+        )
+
+    def folder(self, job_id: str) -> Path:
+        """What the units of a job share: gone when the job ends."""
+        return self._limits.scratch / job_id
 
     async def _run(
         self,
@@ -184,7 +196,7 @@ class Units:
         tries = job.tries[key] = job.tries.get(key, 0) + 1
         limit = float(timeout) if timeout is not None else None
         try:
-            outcome = await self._protected(unit, on_report, limit)
+            outcome = await self._engine.run(unit, on_report, timeout=limit)
         except seam.WorkerDiedError as error:
             log.warning(
                 "worker_died", job_id=unit.job_id, unit=unit.label, tries=tries, error=str(error)
@@ -205,36 +217,6 @@ class Units:
             return None
         return outcome
 
-    async def _protected(
-        self, unit: seam.Unit, on_report: seam.OnReport, timeout: float | None
-    ) -> seam.Outcome:
-        """Do a unit; when it is stopped while it publishes, the end of that is awaited, so that
-        no object lies there that no segment lists."""
-        publishing = stopped = False
-
-        async def watch(report: seam.Report) -> None:
-            nonlocal publishing
-            await on_report(report)
-            if isinstance(report, seam.Publishing):
-                if stopped:
-                    # Raised to the engine, which then gives the worker no leave.
-                    raise TransitionError("the job was stopped while this report was kept")
-                publishing = True
-
-        inner = asyncio.create_task(self._engine.run(unit, watch, timeout=timeout))
-        try:
-            return await asyncio.shield(inner)
-        except asyncio.CancelledError:
-            stopped = True
-            if publishing:
-                await asyncio.wait([inner], timeout=_PUBLISHING)
-                if inner.done() and not inner.cancelled() and inner.exception() is None:
-                    return inner.result()
-            inner.cancel()
-            with contextlib.suppress(Exception, asyncio.CancelledError):
-                await inner
-            raise
-
     async def tick(self, job: ActiveJob, *, force: bool = False) -> None:
         """Tell how far a job is, unless that was done a moment ago."""
         now = self._clock()
@@ -247,6 +229,12 @@ class Units:
         if job.ending:
             return
         self._events.progress(job.record.principal, job.record.job_id, progress)
+
+
+def _frame_rate(record: JobRecord) -> Fraction | None:
+    video = record.source.video if record.source is not None else None
+    rate = video.frame_rate if video is not None else None
+    return None if rate is None else Fraction(rate)
 
 
 def _ended(segment: Segment, outcome: seam.Outcome | None) -> tuple[SegmentState, Segment]:

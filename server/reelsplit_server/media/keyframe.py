@@ -2,24 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from contextlib import ExitStack, suppress
 from fractions import Fraction
 from pathlib import Path
-from typing import BinaryIO, cast
+from typing import BinaryIO
 
-import av
-import av.error
 from av.bitstream import BitStreamFilterContext
-from av.container import InputContainer
 from av.packet import Packet
 from av.stream import Stream
-from av.video.codeccontext import VideoCodecContext
 from av.video.stream import VideoStream
 
 from reelsplit_server.media.cadence import OwnTimes, nominal_rate
 from reelsplit_server.media.container import open_source, video_stream
-from reelsplit_server.media.decoding import Damage
+from reelsplit_server.media.entry import KeySource, early_before, find_entry
 from reelsplit_server.media.errors import MediaError
 from reelsplit_server.media.formats import VIDEO_IN, Container
 from reelsplit_server.media.order import Order
@@ -28,11 +24,8 @@ from reelsplit_server.media.picture import display_matrix
 from reelsplit_server.media.plan import Action, RenderPlan, RenderResult, StreamKind, StreamOutcome
 from reelsplit_server.media.probe import first_frame
 from reelsplit_server.media.span import Span
-from reelsplit_server.media.tracks import Tracks, plan_others
+from reelsplit_server.media.tracks import Tracks, kept, plan_others
 
-_STEPS_BACK = (0, 2, 10, 60)
-_MAX_DEMUX_ERRORS = 8
-_EARLY = Fraction(1, 4)
 _SKEW = 5
 
 
@@ -63,9 +56,11 @@ def copy_between_keys(
             "Ask for another container (.mkv holds most codecs), or for the video to be encoded.",
             metadata={"codec": codec, "container": plan.container.value},
         )
-    entry = _find_entry(file, span)
+    entry = find_entry(file, span)
     with ExitStack() as stack:
-        source = _Source(file, span)
+        source = KeySource(
+            file, span, kept(outcomes), early_before(file, span, kept(outcomes), entry)
+        )
         stack.callback(source.close)
         events = source.from_key(entry)
         output = Output(path, plan.container)
@@ -88,11 +83,12 @@ def copy_between_keys(
         leading = True
         ending: list[Packet[Stream]] = []
         finished = False
+        stop = Fraction(0)
         for packet in events:
+            if finished and (tracks.done or source.pending.nothing_before(stop)):
+                break
             if packet.stream_index != source.video.index:
                 tracks.take(packet)
-                if finished and tracks.done:
-                    break
                 continue
             pts = _shown(packet, codec, plan.container)
             if finished:
@@ -106,10 +102,9 @@ def copy_between_keys(
                 if pts < (ending[0].pts or 0):
                     ending.append(packet)
                     continue
-                tracks.end_at(writer.finish(ending) * span.time_base)
+                stop = writer.finish(ending) * span.time_base
+                tracks.end_at(stop)
                 finished = True
-                if tracks.done:
-                    break
             elif packet.is_keyframe and span.ends_before(pts):
                 ending.append(packet)
             else:
@@ -221,149 +216,6 @@ def _with_sets(output: Output, source: VideoStream) -> BitStreamFilterContext | 
     if output.container is not Container.TS or codec not in ("h264", "hevc") or not out_of_band:
         return None
     return BitStreamFilterContext(f"{codec}_mp4toannexb,dump_extra=freq=keyframe", source)
-
-
-class _Source:
-    """The source's packets from a key frame on."""
-
-    def __init__(self, file: BinaryIO, span: Span) -> None:
-        self._file, self._span = file, span
-        self.damage = Damage()
-        self.container: InputContainer = open_source(file)
-        self.video: VideoStream = video_stream(self.container)
-
-    def close(self) -> None:
-        self.container.close()
-
-    def from_key(self, key: int) -> Iterator[Packet[Stream]]:
-        """Everything around and after the key frame shown at `key`; video begins with it."""
-        ticks = 1 / self._span.time_base
-        for step in (*_STEPS_BACK, None):
-            target = None if step is None else key - round((_EARLY + step) * ticks)
-            if target is None or target <= self._span.origin:
-                self._rewind()
-            elif not _seek(self.container, self.video, target):
-                continue
-            others: list[Packet[Stream]] = []
-            packets = demuxed(self.container, self.damage)
-            for packet in packets:
-                if packet.stream_index != self.video.index:
-                    others.append(packet)
-                elif packet.is_keyframe and packet.pts == key:
-                    return self._joined(packet, others, packets)
-                elif packet.is_keyframe and packet.pts is not None and packet.pts > key:
-                    break
-        raise MediaError(
-            "SOURCE_DAMAGED", "The source's key frame before the range could not be read again."
-        )
-
-    def _joined(
-        self,
-        first: Packet[Stream],
-        others: list[Packet[Stream]],
-        packets: Iterator[Packet[Stream]],
-    ) -> Iterator[Packet[Stream]]:
-        yield from others
-        yield first
-        yield from packets
-
-    def _rewind(self) -> None:
-        # The output's streams are made from this container's: it must stay the same one.
-        start = self.container.start_time
-        with suppress(av.error.FFmpegError):
-            self.container.seek(start if start is not None else 0)
-
-
-def demuxed(container: InputContainer, damage: Damage) -> Iterator[Packet[Stream]]:
-    """All packets that carry data; what the demuxer trips over is noted."""
-    failures = 0
-    while failures < _MAX_DEMUX_ERRORS:
-        try:
-            for packet in container.demux():
-                failures = 0
-                if packet.size:
-                    yield packet
-            return
-        except av.error.FFmpegError as error:
-            failures += 1
-            damage.note(f"the container breaks off or is corrupt ({error.strerror})")
-
-
-def _find_entry(file: BinaryIO, span: Span) -> int:
-    """The pts of the last key frame at or before the span from which decoding is clean."""
-    limit = span.low
-    ticks = 1 / span.time_base
-    with open_source(file) as container:
-        video = video_stream(container)
-        for step in _STEPS_BACK:
-            target = limit - round(step * ticks)
-            if target <= span.origin or not _seek(container, video, target):
-                break
-            entry = _last_clean_key(container, video, span, limit)
-            if entry is not None:
-                return entry
-    with open_source(file) as container:
-        entry = _last_clean_key(container, video_stream(container), span, limit)
-        if entry is None:
-            raise MediaError(
-                "COPY_IMPOSSIBLE",
-                "The source has no key frame from which it could be played before the range. "
-                "Ask for the video to be encoded.",
-            )
-        return entry
-
-
-def _last_clean_key(
-    container: InputContainer, video: VideoStream, span: Span, limit: int
-) -> int | None:
-    """Read to the span's start; keep each key frame that the next one does not replace."""
-    clean: int | None = None
-    group: list[Packet[Stream]] = []
-    for packet in demuxed(container, Damage()):
-        if packet.stream_index != video.index:
-            continue
-        pts = packet.pts
-        beyond = (packet.dts if packet.dts is not None else pts) or 0
-        if packet.is_keyframe and pts is not None and pts <= limit:
-            checked = _check(video, group, span)
-            clean = clean if checked is None else checked
-            group = [packet]
-        elif group and len(group) < 64:
-            group.append(packet)
-        past = beyond > limit or (pts is not None and pts > limit and packet.is_keyframe)
-        if past and (packet.is_keyframe or len(group) >= 32):
-            break
-    checked = _check(video, group, span)
-    return clean if checked is None else checked
-
-
-def _check(video: VideoStream, group: list[Packet[Stream]], span: Span) -> int | None:
-    """The pts of the group's key frame if it is the first that a fresh decoder shows."""
-    if not group:
-        return None
-    decoder = cast(VideoCodecContext, av.CodecContext.create(video.codec_context.codec.name, "r"))
-    decoder.extradata = video.codec_context.extradata
-    decoder.thread_count = 1
-    decoder.options = dict(video.codec_context.options)
-    frames = []
-    for packet in (*group, None):
-        with suppress(av.error.FFmpegError):
-            frames = decoder.decode(packet)
-        if frames:
-            break
-    key = group[0].pts
-    # Frames that an edit list hides are not shown at all.
-    if not frames or frames[0].pts == key or (key is not None and key < span.origin):
-        return key
-    return None
-
-
-def _seek(container: InputContainer, video: VideoStream, target: int) -> bool:
-    try:
-        container.seek(target, stream=video)
-    except av.error.FFmpegError:
-        return False
-    return True
 
 
 def _shown(packet: Packet[Stream], codec: str, container: Container) -> int:

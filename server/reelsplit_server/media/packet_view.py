@@ -34,6 +34,11 @@ def trusted(container: InputContainer, stream: VideoStream) -> bool:
     )
 
 
+def hides_packets(stream: VideoStream) -> bool:
+    """Whether the codec has packets out of which no frame comes, and only they say so."""
+    return codec_name(stream) in ("vp8", "vp9")
+
+
 class PacketView:
     """Reads times off the packets, as long as they can be believed."""
 

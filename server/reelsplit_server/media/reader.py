@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from fractions import Fraction
 from itertools import chain
 from typing import BinaryIO
@@ -18,10 +18,11 @@ from av.video.stream import VideoStream
 from reelsplit_server.media.container import open_source, video_stream
 from reelsplit_server.media.decoding import Damage
 from reelsplit_server.media.decoding import frame_rate as rate_of
+from reelsplit_server.media.others import Pending, unrepeated
 from reelsplit_server.media.span import Span
 
 #: How much earlier, in seconds, each further try to enter the source aims.
-_STEPS_BACK = (0, 2, 10, 60)
+_STEPS_BACK = (0, Fraction(1, 2), 2, 10, 60)
 #: How often an entry whose first frames do not decode is given up for an earlier one.
 _MAX_DIRTY_ENTRIES = 4
 #: Packets held for a decision, at most: more than any real group of pictures.
@@ -46,15 +47,19 @@ class Reader:
         threads: int,
         preroll: Fraction,
         wants: Callable[[Stream], bool],
+        early: Sequence[Packet[Stream]] | None = None,
     ) -> None:
         """`preroll` is how many seconds of the other streams' packets are read ahead of the
-        span; streams that `wants` refuses are not read at all."""
+        span; streams that `wants` refuses are not read at all. Where those packets are given as
+        `early`, they come first, and no video is read for their sake."""
         self.span = span
         self.damage = Damage()
         self.beyond: int | None = None
         """Ticks: when the first frame after the span is shown, once that is known."""
         self.video_done = False
-        self._file, self._threads, self._preroll, self._wants = file, threads, preroll, wants
+        self._file, self._threads, self._wants = file, threads, wants
+        self._early, self._preroll = early or (), preroll if early is None else Fraction(0)
+        self._end = None if span.high is None else span.high * span.time_base
         self._open()
 
     def close(self) -> None:
@@ -63,14 +68,23 @@ class Reader:
     def events(self) -> Iterator[VideoFrame | Packet[Stream]]:
         """The span's frames, strictly increasing in pts; every packet of another stream."""
         others, frames, packets = self._enter()
-        yield from others
+        later = unrepeated(self._early)
+        yield from self._early
+        yield from filter(later, others)
         yield from self._kept(frames)
         for packet in packets:
             if packet.stream_index != self.video.index:
-                yield packet
+                if later(packet):
+                    yield packet
             elif not self.video_done:
                 yield from self._kept(self._decode(packet))
             elif self._far_beyond(packet):
+                return
+            if (
+                self.video_done
+                and self._end is not None
+                and self._pending.nothing_before(self._end)
+            ):
                 return
         if not self.video_done:
             yield from self._kept(self._decode(None))
@@ -82,6 +96,7 @@ class Reader:
         for stream in self.container.streams:
             if stream.index != self.video.index and not self._wants(stream):
                 stream.discard = Discard.all
+        self._pending = Pending(self.container, self.video)
         context = self.video.codec_context
         context.thread_type = ThreadType.AUTO
         context.thread_count = self._threads
@@ -122,6 +137,10 @@ class Reader:
         return entered
 
     def _seek(self, target: int) -> bool:
+        if self.container.format.name.startswith("mov,mp4"):
+            # FFmpeg compares decoding times, moved by a constant. Where times are rounded, it
+            # misses a key frame that is aimed at exactly.
+            target += self._step // 2
         try:
             self.container.seek(target, stream=self.video)
         except av.error.FFmpegError:
@@ -203,6 +222,7 @@ class Reader:
                     failures = 0
                     # An empty packet would drain the decoder.
                     if packet.size and packet.stream.discard != Discard.all:
+                        self._pending.saw(packet)
                         yield packet
                 return
             except av.error.FFmpegError as error:

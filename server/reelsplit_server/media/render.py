@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from contextlib import ExitStack, suppress
-from fractions import Fraction
 from pathlib import Path
 from typing import BinaryIO
 
@@ -16,6 +15,7 @@ from reelsplit_server.media.container import open_source, video_stream
 from reelsplit_server.media.decoding import time_base
 from reelsplit_server.media.errors import MediaError
 from reelsplit_server.media.keyframe import copy_between_keys
+from reelsplit_server.media.others import PREROLL, PREROLL_OF_CUES, early_packets
 from reelsplit_server.media.output import Output
 from reelsplit_server.media.plan import (
     Action,
@@ -31,7 +31,7 @@ from reelsplit_server.media.plan import (
 from reelsplit_server.media.probe import first_frame
 from reelsplit_server.media.reader import Reader
 from reelsplit_server.media.span import Span
-from reelsplit_server.media.tracks import Tracks, plan_others
+from reelsplit_server.media.tracks import Tracks, kept, plan_others
 from reelsplit_server.media.video import VideoWriter
 
 __all__ = [
@@ -46,12 +46,6 @@ __all__ = [
     "VideoSettings",
     "render",
 ]
-
-#: Seconds of other streams read ahead of the range: decoders of audio need a few packets to get
-#: in tune, and files are interleaved loosely.
-_PREROLL = Fraction(1, 4)
-#: The same where cues of text subtitles may have begun well before the range.
-_PREROLL_OF_CUES = Fraction(10)
 
 
 def render(
@@ -88,17 +82,21 @@ def _encode(
     with ExitStack() as stack:
         with open_source(file) as container:
             outcomes = plan_others(container, plan)
+            wanted = kept(outcomes)
             has_cues = "mov" not in container.format.name and any(
                 outcome.kind is StreamKind.SUBTITLE and outcome.action is not Action.DROPPED
                 for outcome in outcomes
             )
-        wanted = {o.source_index for o in outcomes if o.action is not Action.DROPPED}
+            before = None
+            if span.low > span.origin:
+                before = early_packets(file, container, wanted, start=span.low * span.time_base)
         reader = Reader(
             file,
             span,
             threads=plan.threads,
-            preroll=_PREROLL_OF_CUES if has_cues else _PREROLL,
+            preroll=PREROLL_OF_CUES if has_cues else PREROLL,
             wants=lambda stream: stream.index in wanted,
+            early=before,
         )
         stack.callback(reader.close)
         events = reader.events()

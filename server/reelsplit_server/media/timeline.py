@@ -24,8 +24,10 @@ from reelsplit_server.media.decoding import (
     presented,
     time_base,
 )
-from reelsplit_server.media.packet_view import PacketView, trusted
-from reelsplit_server.media.probe import codec_name, no_frame
+from reelsplit_server.media.errors import MediaError
+from reelsplit_server.media.mp4_index import read_mp4_index
+from reelsplit_server.media.packet_view import PacketView, hides_packets, trusted
+from reelsplit_server.media.probe import codec_name, first_frame, no_frame
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -76,12 +78,21 @@ class Timeline:
         first = self.first_at(start)
         return range(first, max(first, self.first_at(end)))
 
+    def holds(self, start: Fraction, end: Fraction) -> bool:
+        """Whether a frame starts in [start, end), seconds; `SparseTimeline` may not know."""
+        return bool(self.span(start, end))
+
+    def ends_before(self, offset: Fraction) -> bool:
+        """Whether the source ends more than half a tick before `offset`, seconds."""
+        return offset > self.end + self.time_base / 2
+
 
 def read_timeline(
     file: BinaryIO,
     on_progress: Callable[[Fraction], None] | None = None,
     *,
     threads: int = 0,
+    prefer_index: bool = False,
 ) -> Timeline:
     """Find the time of every presented frame, in one pass over the video's packets.
 
@@ -89,13 +100,17 @@ def read_timeline(
     instead, with `threads` threads (0: one a core). `on_progress` gets the share done, from 0
     to 1, never falling. Damage does not raise as long as one frame can be decoded.
 
+    With `prefer_index` the index of an MP4 or MOV is believed where it tells all, and only that
+    and the first frame are read. What is given up: media data that is corrupt is not seen, so
+    `damaged` stays False, and frames that it costs are in the timeline all the same.
+
     Raises `MediaError` with ``SOURCE_UNREADABLE``, ``SOURCE_FORMAT_REFUSED`` or
     ``SOURCE_NO_VIDEO``.
     """
     progress = _Progress(file, on_progress)
     missing = missing_bytes(file)
-    found = None
-    if not missing:
+    found = _by_index(file) if prefer_index and not missing else None
+    if found is None and not missing:
         with open_source(file) as container:
             stream = video_stream(container)
             if trusted(container, stream):
@@ -118,6 +133,37 @@ def read_timeline(
             found = _by_decoding(container, stream, progress, missing)
     progress.finish()
     return found
+
+
+def _by_index(file: BinaryIO) -> Timeline | None:
+    """What the index of the file tells; None where it does not tell all."""
+    with open_source(file) as container:
+        stream = video_stream(container)
+        if not container.format.name.startswith("mov,mp4") or not trusted(container, stream):
+            return None
+        if hides_packets(stream):
+            return None
+        base = time_base(stream)
+        try:
+            first = first_frame(container, stream).pts
+        except MediaError:
+            return None
+        assert first is not None
+        index = read_mp4_index(file, stream.id)
+        if index is None or index.time_base != base:
+            return None
+        shown = np.flatnonzero(index.shown)
+        last = shown[np.argmax(index.pts[shown])]
+        pts = np.sort(index.pts[shown])
+        # Pictures that lean on a GOP before the file's first never come out.
+        pts = pts[np.searchsorted(pts, first) :]
+        if not len(pts) or pts[0] != first or np.any(np.diff(pts) <= 0):
+            return None
+        return Timeline(
+            time_base=base,
+            pts=_frozen(pts),
+            last_duration=int(index.durations[last]) or _step(pts, stream, base),
+        )
 
 
 def _by_decoding(

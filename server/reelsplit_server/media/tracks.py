@@ -33,6 +33,11 @@ def plan_others(container: InputContainer, plan: RenderPlan) -> list[StreamOutco
     ]
 
 
+def kept(outcomes: Sequence[StreamOutcome]) -> set[int]:
+    """The source's indexes of the streams that are not dropped."""
+    return {outcome.source_index for outcome in outcomes if outcome.action is not Action.DROPPED}
+
+
 def _plan_one(stream: Stream, plan: RenderPlan, *, has_chapters: bool) -> StreamOutcome:
     if isinstance(stream, AudioStream):
         return plan_audio(stream, plan.container, plan.audio)

@@ -12,24 +12,28 @@ from reelsplit.types.job import SourceInfo
 from reelsplit.types.segment import Notice, Segment, SegmentBounds, Transition, TransitionType
 from reelsplit.types.spec import FixedInterval, JobSpec, ShotDetection, TimeRange, UserDefined
 from reelsplit_server.media.container import most_pixels
+from reelsplit_server.media.cues import SparseTimeline, read_cues
 from reelsplit_server.media.errors import MediaError
 from reelsplit_server.media.probe import probe
 from reelsplit_server.media.shots import Shot, detect_shots
 from reelsplit_server.media.timeline import Timeline, read_timeline
+from reelsplit_server.storage.grants import FileGrant, SourceGrant
+from reelsplit_server.storage.opening import check_readable, expect_whole, keeping
 from reelsplit_server.work.channel import Channel
 from reelsplit_server.work.detectors import shot_settings
-from reelsplit_server.work.sources import describe, open_input
+from reelsplit_server.work.sources import describe, opened
 from reelsplit_server.work.units import Analyse, Opened, PlanDone, Planned
 
 _BATCH = 200
 """Segments told at once, where they are all known together."""
 
 
-def run(unit: Analyse, channel: Channel) -> None:
+def run(unit: Analyse, grant: SourceGrant, channel: Channel) -> None:
     """Tell the source, then the segments as soon as they are certain."""
     most_pixels.set(unit.most_pixels)
-    with open_input(unit.spec.input, unit.access) as file:
-        facts = probe(file)
+    with opened(grant, channel) as (file, pin):
+        with keeping(file):
+            facts = probe(file)
         pixels = facts.video.width * facts.video.height
         if pixels > unit.most_pixels:
             raise MediaError(
@@ -38,28 +42,31 @@ def run(unit: Analyse, channel: Channel) -> None:
                 f"the {unit.most_pixels:,} pixels that this server takes.",
                 metadata={"limit": str(unit.most_pixels), "value": str(pixels)},
             )
-        source = describe(facts, file)
-        channel.tell(Opened(source=source))
+        source = describe(facts, pin)
+        channel.tell(Opened(source=source, pin=pin.text))
         if isinstance(unit.spec.mode, ShotDetection):
+            expect_whole(file)
             done = _shots(unit, unit.spec.mode, file, source, channel)
         else:
-            done = _ranges(unit, file, source, channel)
+            done = _ranges(unit, file, source, channel, remote=not isinstance(grant, FileGrant))
     channel.tell(done)
 
 
-def _ranges(unit: Analyse, file: BinaryIO, source: SourceInfo, channel: Channel) -> PlanDone:
-    timeline = read_timeline(
-        file, lambda done: channel.progress(float(done), 0), threads=unit.threads
-    )
+def _ranges(
+    unit: Analyse, file: BinaryIO, source: SourceInfo, channel: Channel, *, remote: bool
+) -> PlanDone:
+    timeline = _timeline(unit, file, channel, remote=remote)
     batch: list[Segment] = []
     for segment in _segments(unit.spec, timeline):
         _check_count(segment.index, unit.most_segments)
         batch.append(segment)
         if len(batch) == _BATCH:
-            channel.tell(Planned(segments=batch))
+            _tell(file, batch, channel)
             batch = []
     if batch:
-        channel.tell(Planned(segments=batch))
+        _tell(file, batch, channel)
+    if isinstance(timeline, SparseTimeline):
+        return PlanDone(source=source)
     source = dataclasses.replace(source, duration=timeline.end, frame_count=timeline.frame_count)
     notices = []
     if timeline.truncated:
@@ -69,12 +76,41 @@ def _ranges(unit: Analyse, file: BinaryIO, source: SourceInfo, channel: Channel)
     return PlanDone(source=source, notices=notices)
 
 
-def _segments(spec: JobSpec, timeline: Timeline) -> Iterator[Segment]:
+def _timeline(
+    unit: Analyse, file: BinaryIO, channel: Channel, *, remote: bool
+) -> Timeline | SparseTimeline:
+    """The times of all frames; of a remote source by its index, if that tells enough."""
+    if not remote:
+        return _whole(unit, file, channel, prefer_index=False)
+    with keeping(file):
+        sparse = None
+        if isinstance(unit.spec.mode, UserDefined):
+            sparse = read_cues(file, threads=unit.threads)
+        return sparse or _whole(unit, file, channel, prefer_index=True)
+
+
+def _whole(unit: Analyse, file: BinaryIO, channel: Channel, *, prefer_index: bool) -> Timeline:
+    return read_timeline(
+        file,
+        lambda done: channel.progress(float(done), 0),
+        threads=unit.threads,
+        prefer_index=prefer_index,
+    )
+
+
+def _tell(file: BinaryIO, segments: list[Segment], channel: Channel) -> None:
+    # A source that cannot be read on seems to end there, and what was told stays.
+    check_readable(file)
+    channel.tell(Planned(segments=segments))
+
+
+def _segments(spec: JobSpec, timeline: Timeline | SparseTimeline) -> Iterator[Segment]:
     match spec.mode:
         case UserDefined(ranges=ranges, strict_ranges=strict):
             for index, wanted in enumerate(ranges):
                 yield _range(index, wanted, timeline, strict=strict)
         case FixedInterval(interval=interval):
+            assert isinstance(timeline, Timeline)
             step, index, start = Fraction(interval), 0, Fraction(0)
             while start < timeline.end:
                 end = start + step
@@ -92,35 +128,39 @@ def _segments(spec: JobSpec, timeline: Timeline) -> Iterator[Segment]:
                     start = max(end, timeline.offset(following) // step * step)
 
 
-def _range(index: int, wanted: TimeRange, timeline: Timeline, *, strict: bool) -> Segment:
+def _range(
+    index: int, wanted: TimeRange, timeline: Timeline | SparseTimeline, *, strict: bool
+) -> Segment:
     start, end = Fraction(wanted.start_offset), Fraction(wanted.end_offset)
     segment = Segment(index=index, requested=wanted)
-    length = f"{float(timeline.end):.3f} s"
-    metadata = {"source_duration": str(float(timeline.end))}
-    span = timeline.span(start, end)
-    if not span:
+    if timeline.holds(start, end) is False:
         inside = start < timeline.end
         message = (
             f"No frame of the source begins in the range from {float(start):.3f} s to "
             f"{float(end):.3f} s: it is shorter than the frames there."
             if inside
             else f"The range begins at {float(start):.3f} s, at or behind the end of the source "
-            f"at {length}. Choose a range before that."
+            f"at {float(timeline.end):.3f} s. Choose a range before that."
         )
-        error = Error(reason="RANGE_OUTSIDE_SOURCE", message=message, metadata=metadata)
-        return dataclasses.replace(segment, error=error)
+        return _failed(segment, "RANGE_OUTSIDE_SOURCE", message, timeline)
     # Half a tick is forgiven here as everywhere: ends are often rounded up.
-    if end > timeline.end + timeline.time_base / 2:
+    if timeline.ends_before(end):
+        length = f"{float(timeline.end):.3f} s"
         if strict:
             message = (
                 f"The range ends at {float(end):.3f} s, behind the end of the source at {length}, "
                 "and strict ranges were asked for."
             )
-            error = Error(reason="RANGE_OVERLAPS_END", message=message, metadata=metadata)
-            return dataclasses.replace(segment, error=error)
+            return _failed(segment, "RANGE_OVERLAPS_END", message, timeline)
         message = f"The range was clipped to the end of the source at {length}."
         notice = Notice(code="RANGE_CLIPPED", message=message)
         segment = dataclasses.replace(segment, notices=(notice,))
+        end = timeline.end
+    if isinstance(timeline, SparseTimeline):
+        # Which frames these are is known when they have been read.
+        bounds = SegmentBounds(start_offset=start, end_offset=end, time_base=timeline.time_base)
+        return dataclasses.replace(segment, bounds=bounds)
+    span = timeline.span(start, end)
     origin = int(timeline.pts[0])
     base = timeline.time_base
     bounds = SegmentBounds(
@@ -135,6 +175,14 @@ def _range(index: int, wanted: TimeRange, timeline: Timeline, *, strict: bool) -
     return dataclasses.replace(segment, bounds=bounds)
 
 
+def _failed(
+    segment: Segment, reason: str, message: str, timeline: Timeline | SparseTimeline
+) -> Segment:
+    metadata = {"source_duration": str(float(timeline.end))}
+    error = Error(reason=reason, message=message, metadata=metadata)
+    return dataclasses.replace(segment, error=error)
+
+
 def _shots(
     unit: Analyse, mode: ShotDetection, file: BinaryIO, source: SourceInfo, channel: Channel
 ) -> PlanDone:
@@ -147,7 +195,7 @@ def _shots(
     def on_shot(shot: Shot) -> None:
         nonlocal index
         _check_count(index, unit.most_segments)
-        channel.tell(Planned(segments=(_shot(index, shot, base),)))
+        _tell(file, [_shot(index, shot, base)], channel)
         index += 1
 
     def on_progress(frames: int, position: Fraction) -> None:

@@ -4,29 +4,36 @@ from __future__ import annotations
 
 import json
 import socket
+import threading
 import time
 
-from reelsplit_server.work.units import REPORTS, Progress, Publishing, Report
+from reelsplit_server.storage.errors import StorageError
+from reelsplit_server.storage.grants import Refused
+from reelsplit_server.work.asks import ANSWERS, SAID, Answer, Ask
+from reelsplit_server.work.units import Failed, Opened, PlanDone, Planned, Progress
 
 _INTERVAL = 0.1
 
 
 class Channel:
-    """Sends reports; progress at most ten times a second."""
+    """Tells and asks; progress at most ten times a second. For several threads."""
 
     def __init__(self, path: str, unit: str, secret: str) -> None:
         self._socket = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
         self._socket.connect(path)
         self._answers = self._socket.makefile("rb")
+        self._asking = threading.Lock()
+        self._sending = threading.Lock()
         self._told = 0.0
         self._send(json.dumps({"unit": unit, "secret": secret}).encode())
 
     def _send(self, line: bytes) -> None:
-        self._socket.sendall(line + b"\n")
+        with self._sending:
+            self._socket.sendall(line + b"\n")
 
-    def tell(self, report: Report) -> None:
+    def tell(self, report: Opened | Planned | PlanDone | Progress | Failed) -> None:
         """Send a report."""
-        self._send(REPORTS.dump_json(report))
+        self._send(SAID.dump_json(report))
 
     def progress(self, fraction: float, frames: int) -> None:
         """Send how far the unit is, unless that was done a moment ago."""
@@ -35,10 +42,23 @@ class Channel:
             self._told = now
             self.tell(Progress(fraction=min(max(fraction, 0.0), 1.0), frames=frames))
 
-    def may_publish(self, checksum: str) -> bool:
-        """Ask the server to publish; false when it is gone or has given the unit up."""
-        self.tell(Publishing(checksum=checksum))
-        return self._answers.readline() == b"go\n"
+    def ask(self, question: Ask) -> Answer:
+        """Ask the server and wait for its answer.
+
+        Raises `StorageError` where it refuses, and `ConnectionError` when it is gone or has given
+        the unit up.
+        """
+        with self._asking:
+            self._send(SAID.dump_json(question))
+            line = self._answers.readline()
+        if not line:
+            raise ConnectionResetError("the server has given this unit up")
+        answer = ANSWERS.validate_json(line)
+        if isinstance(answer, Refused):
+            raise StorageError(
+                answer.reason, answer.message, answer.metadata, transient=answer.transient
+            )
+        return answer
 
     def close(self) -> None:
         """End the connection."""

@@ -15,8 +15,9 @@ import traceback
 from reelsplit.types.error import Error
 from reelsplit_server.media.errors import MediaError
 from reelsplit_server.storage.errors import StorageError
+from reelsplit_server.storage.grants import SourceGrant
 from reelsplit_server.work.channel import Channel
-from reelsplit_server.work.units import Analyse, Failed, Remove, Render, Unit
+from reelsplit_server.work.units import Analyse, Failed, Render, Unit
 
 _PR_SET_PDEATHSIG = 1
 
@@ -45,22 +46,21 @@ def ready() -> None:
     """Do nothing: scheduled to find out that the process is up."""
 
 
-def execute(unit: Unit, path: str, name: str, secret: str) -> None:
+def execute(unit: Unit, grant: SourceGrant, path: str, name: str, secret: str) -> None:
     """Do one unit and report on it over the socket at ``path``. Raises nothing."""
     # The server knows this function by name and must not load a codec for it.
-    from reelsplit_server.work import analyse, remove, render
+    from reelsplit_server.work import analyse, render
 
     channel = Channel(path, name, secret)
     # Without the server there is nobody to report to, and nothing may be published.
     with contextlib.suppress(ConnectionError):
         try:
+            unit.folder.mkdir(mode=0o700, parents=True, exist_ok=True)
             match unit:
                 case Analyse():
-                    analyse.run(unit, channel)
+                    analyse.run(unit, grant, channel)
                 case Render():
-                    render.run(unit, channel)
-                case Remove():
-                    remove.run(unit, channel)
+                    render.run(unit, grant, channel)
         except (MediaError, StorageError) as error:
             told = Error(reason=error.reason, message=error.message, metadata=dict(error.metadata))
             channel.tell(Failed(error=told, transient=error.transient))

@@ -5,9 +5,10 @@ from __future__ import annotations
 import dataclasses
 import errno
 import os
-import shutil
+from collections.abc import Sequence
 from fractions import Fraction
 from pathlib import Path
+from typing import BinaryIO
 
 from reelsplit.types import output as wire
 from reelsplit.types import segment as told
@@ -25,80 +26,70 @@ from reelsplit_server.media.plan import (
     VideoSettings,
 )
 from reelsplit_server.media.render import render
-from reelsplit_server.storage.errors import StorageError
-from reelsplit_server.storage.files import Files, disk_full
-from reelsplit_server.storage.location import parse
-from reelsplit_server.storage.template import Values, expand
+from reelsplit_server.storage.checksums import digest
+from reelsplit_server.storage.files import disk_full
+from reelsplit_server.storage.grants import (
+    Part,
+    PartsUpload,
+    Placed,
+    Request,
+    SessionUpload,
+    Signed,
+    SourceGrant,
+)
+from reelsplit_server.storage.uploading import upload
+from reelsplit_server.work.asks import Finished, Sign, Uploaded
 from reelsplit_server.work.channel import Channel
-from reelsplit_server.work.checksums import checksum_at, digest
-from reelsplit_server.work.sources import open_input, short
-from reelsplit_server.work.units import Published, Render
+from reelsplit_server.work.sources import opened, short
+from reelsplit_server.work.targets import scratch_file, target_label
+from reelsplit_server.work.units import Render
 
 _MOST_STREAMS = 128
 """The streams whose fate is told: a hostile source may have any number."""
 
 
-def run(unit: Render, channel: Channel) -> None:
-    """Make the segment in a scratch folder, check in with the server, and publish it."""
+def run(unit: Render, grant: SourceGrant, channel: Channel) -> None:
+    """Make the segment in the scratch folder, and have it published."""
     most_pixels.set(unit.most_pixels)
-    output, segment = unit.output, unit.segment
-    assert segment.requested is not None
-    values = Values(
-        index=segment.index,
-        start=Fraction(segment.requested.start_offset),
-        end=Fraction(segment.requested.end_offset),
-        stem=parse(unit.source.uri or "").stem,
-        job_id=unit.job_id,
-    )
-    uri = expand(output.uri_template, values)
-    path = parse(uri).path
-    files = Files(unit.access.roots)
-    replace = output.overwrite_policy is wire.OverwritePolicy.REPLACE
-    ours = (
-        unit.intent is not None and files.exists(path) and checksum_at(files, path) == unit.intent
-    )
-    with open_input(unit.source, unit.access) as source:
-        if files.is_open(path, source):
-            raise StorageError(
-                "OUTPUT_COLLISION",
-                f"The output {uri} is the source itself, which would be lost. Choose another name.",
-                {"uri": uri},
-            )
-    if not replace and not ours and files.exists(path):
-        # Told before the work is done; publishing makes sure of it again.
-        raise StorageError(
-            "OUTPUT_EXISTS",
-            f"There is something at {uri} already. Ask to replace it, or choose another name.",
-            {"uri": uri},
-        )
+    scratch = scratch_file(unit)
     try:
-        unit.scratch.mkdir(parents=True, exist_ok=True)
-        scratch = unit.scratch / f"segment{Path(path).suffix}"
-        result = _render(unit, output, scratch, channel)
+        scratch.parent.mkdir(parents=True, exist_ok=True)
+        with opened(grant, channel) as (file, _):
+            result = _render(unit, file, scratch, channel)
         _sync(scratch)
-        with scratch.open("rb") as file:
-            checksum = digest(file)
-        size = scratch.stat().st_size
-        if not channel.may_publish(checksum):
-            return
-        # What lies there from an attempt whose end the server did not see is replaced.
-        files.publish(scratch, path, replace=replace or ours)
+        with scratch.open("rb") as made:
+            checksum = digest(made)
+        segment = dataclasses.replace(
+            _describe(unit.segment, result),
+            size_bytes=scratch.stat().st_size,
+            checksum=checksum,
+        )
+        _publish(scratch, segment, target_label(unit), channel)
     except OSError as error:
         raise disk_full() if error.errno == errno.ENOSPC else error from error
-    finally:
-        shutil.rmtree(unit.scratch, ignore_errors=True)
-    made = _describe(segment, result)
-    channel.tell(
-        Published(segment=dataclasses.replace(made, uri=uri, size_bytes=size, checksum=checksum))
-    )
 
 
-def _render(unit: Render, output: Output, scratch: Path, channel: Channel) -> RenderResult:
-    segment = unit.segment
+def _publish(scratch: Path, segment: Segment, label: str, channel: Channel) -> None:
+    """Hand a finished segment over. A local one is placed by the server itself; to a store the
+    worker uploads it, and the server makes it appear."""
+    answer = channel.ask(Finished(segment=segment))
+    if isinstance(answer, PartsUpload | SessionUpload):
+
+        def sign(parts: Sequence[Part]) -> list[Request]:
+            signed = channel.ask(Sign(parts=parts))
+            assert isinstance(signed, Signed)
+            return list(signed.requests)
+
+        answer = channel.ask(Uploaded(etags=upload(scratch, answer, sign, label)))
+    assert isinstance(answer, Placed)
+
+
+def _render(unit: Render, file: BinaryIO, scratch: Path, channel: Channel) -> RenderResult:
+    segment, output = unit.segment, unit.output
     assert segment.requested is not None
     container = container_of(output.uri_template)
     assert container is not None
-    expected = segment.bounds.end_frame - segment.bounds.start_frame if segment.bounds else 0
+    expected = _expected(unit)
     _check_length(segment, output, unit.most_frames)
     plan = RenderPlan(
         start=Fraction(segment.requested.start_offset),
@@ -111,13 +102,22 @@ def _render(unit: Render, output: Output, scratch: Path, channel: Channel) -> Re
         audio=_audio(output.audio or AudioEncoding()),
         threads=unit.threads,
     )
-    with open_input(unit.source, unit.access) as file:
-        return render(
-            file,
-            plan,
-            scratch,
-            lambda frames: channel.progress(frames / max(1, expected), frames),
-        )
+    return render(
+        file,
+        plan,
+        scratch,
+        lambda frames: channel.progress(frames / max(1, expected), frames),
+    )
+
+
+def _expected(unit: Render) -> int:
+    """How many frames the segment will have, or about as many where they were not counted."""
+    bounds = unit.segment.bounds or SegmentBounds()
+    counted = bounds.end_frame - bounds.start_frame
+    if counted or unit.frame_rate is None:
+        return counted
+    length = Fraction(bounds.end_offset or 0) - Fraction(bounds.start_offset or 0)
+    return round(length * unit.frame_rate)
 
 
 def _check_length(segment: Segment, output: Output, most: int) -> None:
@@ -180,14 +180,15 @@ def _describe(segment: Segment, result: RenderResult) -> Segment:
         message = f"{result.damaged} broken places of the source were skipped."
         notices.append(told.Notice(code="SOURCE_DAMAGED", message=message))
     before = segment.bounds or SegmentBounds()
-    first = before.start_frame - result.early_frames
+    counted = before.end_frame > 0
+    first = before.start_frame - result.early_frames if counted else 0
     return dataclasses.replace(
         segment,
         bounds=SegmentBounds(
             start_offset=result.start,
             end_offset=result.end,
             start_frame=first,
-            end_frame=first + result.frame_count if whole else before.end_frame,
+            end_frame=first + result.frame_count if whole and counted else before.end_frame,
             start_pts=result.start_pts,
             end_pts=result.end_pts,
             time_base=result.time_base,

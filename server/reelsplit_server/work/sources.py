@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
-import os
-from io import BufferedReader
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import BinaryIO
 
 from reelsplit.types.job import AudioInfo, SourceInfo, SubtitleInfo, VideoInfo
-from reelsplit.types.spec import Input
+from reelsplit_server.media.errors import MediaError
 from reelsplit_server.media.probe import SourceFacts
-from reelsplit_server.storage.files import Files
-from reelsplit_server.storage.location import parse
-from reelsplit_server.work.units import Access
+from reelsplit_server.storage.grants import FileGrant, ObjectGrant, Pin, SourceGrant, WebGrant
+from reelsplit_server.storage.opening import check_unchanged, open_source
+from reelsplit_server.work.asks import Renew
+from reelsplit_server.work.channel import Channel
 
 _MOST_TRACKS = 64
 _MOST_TEXT = 64
@@ -22,18 +23,36 @@ def short(text: str | None) -> str:
     return (text or "")[:_MOST_TEXT]
 
 
-def open_input(source: Input, access: Access) -> BufferedReader:
-    """Open the source for reading; raises `StorageError`."""
-    return Files(access.roots).open(parse(source.uri or "").path)
+@contextmanager
+def opened(grant: SourceGrant, channel: Channel) -> Iterator[tuple[BinaryIO, Pin]]:
+    """The source, and its state, which must still be the same when the block ends.
+
+    Raises `StorageError`.
+    """
+
+    def renew() -> SourceGrant:
+        answer = channel.ask(Renew())
+        assert isinstance(answer, FileGrant | ObjectGrant | WebGrant)
+        return answer
+
+    file, pin = open_source(grant, renew)
+    with file:
+        try:
+            yield file, pin
+        except MediaError:
+            # What could not be read looks like damage.
+            check_unchanged(file, grant, pin)
+            raise
+        check_unchanged(file, grant, pin)
 
 
-def describe(facts: SourceFacts, file: BinaryIO) -> SourceInfo:
+def describe(facts: SourceFacts, pin: Pin) -> SourceInfo:
     """The facts of a source as callers see them; the duration is the container's own claim."""
     video = facts.video
     return SourceInfo(
         container=facts.container,
         duration=facts.duration,
-        size_bytes=file.seek(0, os.SEEK_END),
+        size_bytes=pin.size,
         video=VideoInfo(
             codec=video.codec,
             profile=short(video.profile),

@@ -4,10 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from fractions import Fraction
 from pathlib import Path
 from typing import Literal
-
-from pydantic import TypeAdapter
 
 from reelsplit.types.error import Error
 from reelsplit.types.job import SourceInfo
@@ -17,22 +16,22 @@ from reelsplit.types.spec import Input, JobSpec
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Access:
-    """What one unit may touch, and no more: the folders below which it may open files."""
-
-    roots: tuple[Path, ...]
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
 class Analyse:
-    """Open the source and find the segments."""
+    """Open the source and find the segments. ``pin`` is the state of the source that an earlier
+    unit of the job saw; ``folder`` what the units of the job share."""
 
     job_id: str
     spec: JobSpec
-    access: Access
+    pin: str | None
+    folder: Path
     threads: int
     most_segments: int
     most_pixels: int
+
+    @property
+    def source(self) -> Input:
+        """Where the source is."""
+        return self.spec.input
 
     @property
     def label(self) -> str:
@@ -42,14 +41,20 @@ class Analyse:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Render:
-    """Make one segment and publish it. ``intent`` is the checksum that an earlier attempt was
-    about to publish: what lies at the location with this checksum is the job's own."""
+    """Make one segment in ``scratch``, and publish it.
+
+    ``frame_rate`` is the source's nominal one, by which progress is told where frames were not
+    counted. ``intent`` is the checksum that an earlier attempt was about to publish: what lies at
+    the location with this checksum is the job's own.
+    """
 
     job_id: str
     source: Input
+    pin: str | None
+    folder: Path
     output: Output
     segment: Segment
-    access: Access
+    frame_rate: Fraction | None
     threads: int
     most_pixels: int
     most_frames: int
@@ -62,29 +67,27 @@ class Render:
         return f"render {self.segment.index}"
 
 
+Unit = Analyse | Render
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Remove:
-    """Delete what a job published: locations and the checksums of what it put there. What
-    something else has replaced since is left alone."""
+class Target:
+    """A place that a job publishes to; ``checksum`` is that of what it published there."""
 
-    job_id: str
-    objects: tuple[tuple[str, str], ...]
-    access: Access
-
-    @property
-    def label(self) -> str:
-        """How logs name the unit."""
-        return "remove"
+    uri: str
+    endpoint: str | None
+    checksum: str
 
 
-Unit = Analyse | Render | Remove
+# --- What the server hears -------------------------------------------------------------------
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Opened:
-    """The source is a video."""
+    """The source is a video, in the state that ``pin`` tells."""
 
     source: SourceInfo
+    pin: str
     kind: Literal["opened"] = "opened"
 
 
@@ -116,7 +119,7 @@ class Progress:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Publishing:
-    """The segment is whole; the worker publishes it when the server has answered."""
+    """The segment is whole, and is published when this has been heard."""
 
     checksum: str
     kind: Literal["publishing"] = "publishing"
@@ -131,14 +134,6 @@ class Published:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Removed:
-    """So many objects were deleted."""
-
-    count: int
-    kind: Literal["removed"] = "removed"
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
 class Failed:
     """The unit could not be done; ``transient`` where another try may help."""
 
@@ -147,9 +142,6 @@ class Failed:
     kind: Literal["failed"] = "failed"
 
 
-Report = Opened | Planned | PlanDone | Progress | Publishing | Published | Removed | Failed
-Outcome = PlanDone | Published | Removed | Failed
+Report = Opened | Planned | PlanDone | Progress | Publishing | Published | Failed
+Outcome = PlanDone | Published | Failed
 """The reports that end a unit."""
-
-REPORTS: TypeAdapter[Report] = TypeAdapter(Report)
-"""Reports travel as JSON: a worker that hostile media has taken over can send no code."""

@@ -10,9 +10,26 @@ from reelsplit import FixedInterval, Input, JobSpec, Output, TimeRange
 from reelsplit_server.app.bounds import Bounds
 from reelsplit_server.app.errors import Violation
 from reelsplit_server.app.validation import Checker
+from reelsplit_server.storage.location import Scheme
+from reelsplit_server.storage.routes import Routes, StoreRoute
 
 BOUNDS = Bounds(
-    roots=(Path("/v"), Path("/w")),
+    routes=Routes(
+        roots=(Path("/v"), Path("/w")),
+        stores=(
+            StoreRoute(
+                name="main", scheme=Scheme.S3, buckets=("videos", "out-*"), endpoints=("s3.local",)
+            ),
+            StoreRoute(
+                name="oss",
+                scheme=Scheme.OSS,
+                buckets=("films",),
+                endpoints=("oss-cn-shanghai.example.com",),
+            ),
+        ),
+        aliases={"oss://old": "s3://videos"},
+        hosts=("cdn.example.com", "*.open.example.com"),
+    ),
     most_ranges=10,
     most_frame_rate=240,
     most_template=200,

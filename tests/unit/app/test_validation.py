@@ -36,6 +36,7 @@ from reelsplit import (
 )
 from reelsplit_server.app.errors import invalid
 from reelsplit_server.app.validation import Checker
+from reelsplit_server.storage.routes import Routes
 from tests.unit.app.specs import BOUNDS, fields, output, span, spec, violations
 
 S = "spec.shot_detection"
@@ -92,6 +93,22 @@ RIGHT = [
     _video(bit_rate=10**6, max_bit_rate=2 * 10**6, buffer_size=10**6),
     _video(frame_rate=Fraction(30000, 1001)),
     _audio(codec=AudioCodec.AAC, bit_rate=128_000, sample_rate=48_000, channels=2),
+    *(
+        _uri(uri)
+        for uri in (
+            "s3://videos/a/b?c#d.mp4",
+            "oss://films/a.mp4",
+            "oss://films.oss-cn-shanghai.example.com/a.mp4",
+            "https://films.oss-cn-shanghai.example.com/a%20b.mp4",
+            "oss://old/a.mp4",
+            "oss://old.oss-elsewhere.example.com/a.mp4",
+            "http://cdn.example.com/a.mp4?signature=x",
+            "https://a.open.example.com/a.mp4",
+        )
+    ),
+    spec(input=Input(uri="s3://videos/a.mp4", endpoint="https://s3.local")),
+    _template("s3://out-1/{stem}/{index}.mp4"),
+    output(uri_template="oss://films/{index}.mp4", endpoint="oss-cn-shanghai.example.com"),
     spec(user_data='{"a": [1, "ä"]}', labels={"a": "", "b.c_d-1": "x" * 128}),
     spec(priority=-100, timeout=1, segment_timeout=1, time_to_live=86400, fail_fast=True),
 ]
@@ -113,6 +130,21 @@ WRONG: list[tuple[JobSpec, str]] = [
     (_uri("/vv/film.mp4"), "spec.input.uri"),
     (_uri("file:///v/%2e%2e/x"), "spec.input.uri"),
     (_uri("file://[/x"), "spec.input.uri"),
+    (_uri("s3://other/a.mp4"), "spec.input.uri"),
+    (_uri("s3://videos"), "spec.input.uri"),
+    (_uri("s3://videos/"), "spec.input.uri"),
+    (_uri("s3://videos/a/../b.mp4"), "spec.input.uri"),
+    (_uri("gs://videos/a.mp4"), "spec.input.uri"),
+    (_uri("oss://films.oss-elsewhere.example.com/a.mp4"), "spec.input.uri"),
+    (_uri("https://other.example.com/a.mp4"), "spec.input.uri"),
+    (_uri("https://cdn.example.com:8443/a.mp4"), "spec.input.uri"),
+    (_uri("https://user:secret@cdn.example.com/a.mp4"), "spec.input.uri"),
+    (spec(input=Input(uri="/v/a.mp4", endpoint="http://x")), "spec.input.endpoint"),
+    (spec(input=Input(uri="s3://videos/a.mp4", endpoint="evil.com")), "spec.input.endpoint"),
+    (output(endpoint="http://x"), "spec.output.endpoint"),
+    (_template("s3://other/{index}.mp4"), "spec.output.uri_template"),
+    (_template("s3://out-{index}/a.mp4"), "spec.output.uri_template"),
+    (_template("https://cdn.example.com/{index}.mp4"), "spec.output.uri_template"),
     (_uri("ftp://host/x"), "spec.input.uri"),
     (_uri("concat:/v/a.mp4"), "spec.input.uri"),
     # The mode.
@@ -271,13 +303,6 @@ def test_what_is_wrong_is_named_by_its_field(wanted: JobSpec, field: str) -> Non
 
 UNSUPPORTED: list[tuple[JobSpec, str]] = [
     (spec(input=Input(media_id="0" * 32)), "spec.input.media_id"),
-    (spec(input=Input(uri="/v/a.mp4", endpoint="http://x")), "spec.input.endpoint"),
-    *(
-        (_uri(f"{scheme}://b/k.mp4"), "spec.input.uri")
-        for scheme in ("s3", "gs", "oss", "http", "https")
-    ),
-    (_template("s3://bucket/{index}.mp4"), "spec.output.uri_template"),
-    (output(endpoint="http://x"), "spec.output.endpoint"),
     (output(export_as_media=True), "spec.output.export_as_media"),
     (output(cut_mode=CutMode.EDIT_LIST), "spec.output.cut_mode"),
     (_shots(detector=ReelsplitDetector()), f"{S}.reelsplit"),
@@ -341,7 +366,7 @@ def test_what_is_wrong_counts_more_than_what_is_not_supported() -> None:
 
 def test_without_roots_no_local_path_is_taken() -> None:
 
-    checker = Checker(replace(BOUNDS, roots=()))
+    checker = Checker(replace(BOUNDS, routes=Routes()))
     checker.spec(output())
     found = {violation.field: violation.description for violation in checker.violations}
     assert set(found) == {"spec.input.uri", "spec.output.uri_template"}

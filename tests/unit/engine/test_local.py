@@ -14,7 +14,6 @@ import pytest
 from reelsplit import FixedInterval, Input, JobSpec, Output, Segment, TimeRange
 from reelsplit_server.engine.local import LocalEngine
 from reelsplit_server.engine.seam import (
-    Access,
     Analyse,
     Failed,
     Opened,
@@ -23,14 +22,15 @@ from reelsplit_server.engine.seam import (
     Planned,
     Published,
     Publishing,
-    Remove,
-    Removed,
+    RemoveError,
     Render,
     Report,
+    Target,
     WorkerDiedError,
 )
 from tests.clips import make_clip
 from tests.server import alive, workers_of
+from tests.stores import local_stores
 
 SECRET = "hunter2-of-the-environment"
 
@@ -44,20 +44,21 @@ def clip(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture
 async def engine(
-    others: None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    others: None, clip: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> AsyncIterator[LocalEngine]:
     monkeypatch.setenv("REELSPLIT_TOKENS", SECRET)
-    made = LocalEngine(1, tmp_path)
+    made = LocalEngine(1, tmp_path, local_stores(clip.parent, tmp_path))
     await made.start()
     yield made
     await made.stop()
 
 
-def _analyse(clip: Path, root: Path | None = None) -> Analyse:
+def _analyse(clip: Path) -> Analyse:
     return Analyse(
         job_id="0" * 32,
         spec=JobSpec(input=Input(uri=str(clip)), mode=FixedInterval(interval=1)),
-        access=Access(roots=(root or clip.parent,)),
+        pin=None,
+        folder=clip.parent / "none",
         threads=1,
         most_segments=100,
         most_pixels=10**7,
@@ -98,7 +99,9 @@ def _render(clip: Path, folder: Path) -> Render:
         source=Input(uri=str(clip)),
         output=Output(uri_template=f"{folder}/{{index}}.mp4"),
         segment=Segment(index=0, requested=TimeRange(start_offset=0, end_offset=1)),
-        access=Access(roots=(clip.parent, folder)),
+        frame_rate=None,
+        pin=None,
+        folder=folder,
         threads=1,
         most_pixels=10**7,
         most_frames=10**6,
@@ -122,8 +125,8 @@ async def test_a_unit_tells_what_it_found_in_order(engine: LocalEngine, clip: Pa
     assert Planned in kinds
 
 
-async def test_a_unit_that_fails_says_why(engine: LocalEngine, clip: Path, tmp_path: Path) -> None:
-    outcome = await engine.run(_analyse(clip, root=tmp_path), _ignore, timeout=60)
+async def test_a_unit_that_fails_says_why(engine: LocalEngine) -> None:
+    outcome = await engine.run(_analyse(Path("/etc/passwd")), _ignore, timeout=60)
     assert isinstance(outcome, Failed)
     assert outcome.error.reason == "SOURCE_FORBIDDEN"
     assert not outcome.transient
@@ -132,18 +135,15 @@ async def test_a_unit_that_fails_says_why(engine: LocalEngine, clip: Path, tmp_p
 async def test_outputs_are_removed_below_the_roots_only(
     engine: LocalEngine, tmp_path: Path
 ) -> None:
-    inside, outside = tmp_path / "in" / "x", tmp_path / "x"
-    inside.parent.mkdir()
+    inside, outside = tmp_path / "x", tmp_path.parent / f"{tmp_path.name}-outside"
     inside.touch()
     outside.touch()
     checksum = "sha256:" + hashlib.sha256().hexdigest()
-    access = Access(roots=(inside.parent,))
-    objects = ((str(inside), checksum), (str(inside), checksum))
-    unit = Remove(job_id="0" * 32, objects=objects, access=access)
-    assert await engine.run(unit, _ignore, timeout=60) == Removed(count=1)
-    unit = Remove(job_id="0" * 32, objects=((str(outside), checksum),), access=access)
-    outcome = await engine.run(unit, _ignore, timeout=60)
-    assert isinstance(outcome, Failed)
+    ours = Target(uri=str(inside), endpoint=None, checksum=checksum)
+    assert await engine.remove([ours, ours]) == 1
+    with pytest.raises(RemoveError, match="outside") as caught:
+        await engine.remove([Target(uri=str(outside), endpoint=None, checksum=checksum)])
+    assert caught.value.error.reason == "OUTPUT_FORBIDDEN"
     assert outside.exists()
 
 
@@ -151,13 +151,15 @@ async def test_what_something_else_has_replaced_is_not_removed(
     engine: LocalEngine, tmp_path: Path
 ) -> None:
     (tmp_path / "x").write_text("another's")
-    objects = ((str(tmp_path / "x"), "sha256:" + hashlib.sha256().hexdigest()),)
-    unit = Remove(job_id="0" * 32, objects=objects, access=Access(roots=(tmp_path,)))
-    assert await engine.run(unit, _ignore, timeout=60) == Removed(count=0)
+    checksum = "sha256:" + hashlib.sha256().hexdigest()
+    assert (
+        await engine.remove([Target(uri=str(tmp_path / "x"), endpoint=None, checksum=checksum)])
+        == 0
+    )
     assert (tmp_path / "x").exists()
 
 
-async def test_a_worker_publishes_when_it_has_leave(
+async def test_a_segment_appears_after_it_was_reported(
     engine: LocalEngine, clip: Path, tmp_path: Path
 ) -> None:
     async def hear(report: Report) -> None:
@@ -170,18 +172,36 @@ async def test_a_worker_publishes_when_it_has_leave(
 
 
 async def test_a_worker_that_is_killed_fails_its_unit_and_no_other(
-    engine: LocalEngine, clip: Path, tmp_path: Path
+    engine: LocalEngine, clip: Path
 ) -> None:
     async def kill(report: Report) -> None:
-        if isinstance(report, Publishing):
-            (worker,) = _workers()
-            os.kill(worker, signal.SIGKILL)
-            await _until_gone(worker)
+        if isinstance(report, Opened):
+            await _kill_worker()
 
     with pytest.raises(WorkerDiedError):
-        await asyncio.wait_for(engine.run(_render(clip, tmp_path), kill, timeout=None), 60)
-    assert not (tmp_path / "0.mp4").exists()
+        await asyncio.wait_for(engine.run(_analyse(clip), kill, timeout=None), 60)
     assert isinstance(await _run(engine, clip), PlanDone)
+
+
+async def test_a_worker_that_dies_when_its_segment_is_whole_costs_nothing(
+    engine: LocalEngine, clip: Path, tmp_path: Path
+) -> None:
+    """The server itself puts the segment at its place."""
+
+    async def kill(report: Report) -> None:
+        if isinstance(report, Publishing):
+            await _kill_worker()
+
+    outcome = await asyncio.wait_for(engine.run(_render(clip, tmp_path), kill, timeout=None), 60)
+    assert isinstance(outcome, Published)
+    assert outcome.segment.size_bytes == (tmp_path / "0.mp4").stat().st_size
+    assert isinstance(await _run(engine, clip), PlanDone)
+
+
+async def _kill_worker() -> None:
+    (worker,) = _workers()
+    os.kill(worker, signal.SIGKILL)
+    await _until_gone(worker)
 
 
 async def test_a_worker_that_is_killed_while_idle_is_replaced(
@@ -219,7 +239,8 @@ async def test_a_unit_that_is_ended_publishes_nothing(
     if how == "cancel":
         await asyncio.wait_for(publishing.wait(), 60)
         task.cancel()
-    await _until_gone(worker)
+    else:
+        await _until_gone(worker)
     release.set()
     with pytest.raises(TimeoutError if how == "timeout" else asyncio.CancelledError):
         await asyncio.wait_for(task, 60)
@@ -255,7 +276,7 @@ async def test_workers_are_not_forked_from_the_server(engine: LocalEngine) -> No
 
 
 async def test_no_worker_outlives_its_engine(tmp_path: Path) -> None:
-    engine = LocalEngine(2, tmp_path)
+    engine = LocalEngine(2, tmp_path, local_stores(tmp_path))
     await engine.start()
     workers = _workers()
     assert len(workers) == 2

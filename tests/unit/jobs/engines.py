@@ -17,6 +17,7 @@ from reelsplit_server.jobs.units import Limits
 from tests.unit.jobs.keeping import Kept, pieces
 
 Script = Callable[[seam.Unit, seam.OnReport], Awaitable[seam.Outcome]]
+PIN = '{"size":1,"tag":"t"}'
 SOURCE = SourceInfo(container="mp4", duration=Fraction(10))
 
 
@@ -32,6 +33,9 @@ class ScriptedEngine:
         self.begun: list[tuple[str, str]] = []
         """The job and label of each unit, in the order in which they were begun."""
         self.published: list[tuple[str, int]] = []
+        self.on_removing: Callable[[Sequence[seam.Target]], int] = len
+        self.abandoned: list[tuple[str, int]] = []
+        """Whose uploads were given up."""
         self.running = 0
         self.most = 0
 
@@ -56,11 +60,17 @@ class ScriptedEngine:
         finally:
             self.running -= 1
 
+    async def remove(self, targets: Sequence[seam.Target]) -> int:
+        return self.on_removing(targets)
+
+    async def abandon(self, units: Sequence[seam.Render]) -> None:
+        self.abandoned += [(unit.job_id, unit.segment.index) for unit in units]
+
     async def well(self, unit: seam.Unit, on_report: seam.OnReport) -> seam.Outcome:
         """Do a unit as a worker does."""
         match unit:
             case seam.Analyse():
-                await on_report(seam.Opened(source=SOURCE))
+                await on_report(seam.Opened(source=SOURCE, pin=PIN))
                 await on_report(seam.Planned(segments=self.segments))
                 return seam.PlanDone(source=SOURCE)
             case seam.Render(segment=segment):
@@ -69,8 +79,6 @@ class ScriptedEngine:
                 self.published.append((unit.job_id, segment.index))
                 uri = f"/v/out/{segment.index}.mp4"
                 return seam.Published(segment=dataclasses.replace(segment, uri=uri))
-            case seam.Remove(objects=objects):
-                return seam.Removed(count=len(objects))
 
 
 class Gate:
@@ -95,7 +103,6 @@ async def scheduling(
 ) -> AsyncIterator[Scheduler]:
     """A scheduler at work, until the block ends."""
     limits = Limits(
-        access=seam.Access(roots=()),
         scratch=Path("/nonexistent"),
         cores=4,
         tries=tries,

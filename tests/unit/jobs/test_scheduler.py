@@ -5,12 +5,13 @@ from __future__ import annotations
 import asyncio
 import threading
 from collections import Counter
+from collections.abc import Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
 
-from reelsplit import Error, JobState, JobStateChanged, SegmentChanged, SegmentState
+from reelsplit import Error, JobState, JobStateChanged, Segment, SegmentChanged, SegmentState
 from reelsplit_server.engine import seam
 from reelsplit_server.jobs.failures import RemoveError
 from tests.unit.jobs.engines import SOURCE, Gate, ScriptedEngine, ended, scheduling, until
@@ -203,7 +204,6 @@ async def test_a_lone_job_may_use_all_slots_and_all_cores(keep: Kept) -> None:
     engine, threads = ScriptedEngine(slots=4, segments=pieces(8)), set[tuple[str, int]]()
 
     async def script(unit: seam.Unit, on_report: seam.OnReport) -> seam.Outcome:
-        assert not isinstance(unit, seam.Remove)
         threads.add((unit.label.split()[0], unit.threads))
         await asyncio.sleep(0.02)
         return await engine.well(unit, on_report)
@@ -401,7 +401,11 @@ async def test_a_segment_that_is_being_published_when_its_job_is_cancelled_is_li
         if isinstance(unit, seam.Render):
             await on_report(seam.Publishing(checksum="sha256:" + "1" * 64))
             publishing.set()
-            await finish.wait()
+            try:
+                await asyncio.Event().wait()
+            except asyncio.CancelledError:
+                # It appears just then, and the engine says so.
+                await finish.wait()
             return seam.Published(segment=unit.segment)
         return await engine.well(unit, on_report)
 
@@ -450,36 +454,6 @@ async def test_a_segment_that_begins_while_its_job_is_stopped_does_not_stay_runn
     assert blocked
     states = await _states(keep, job.job_id)
     assert states == [SegmentState.PLANNED, SegmentState.PUBLISHED, SegmentState.PLANNED]
-
-
-async def test_a_segment_gets_no_leave_to_publish_once_its_job_is_stopped(keep: Kept) -> None:
-    """The job ends while the server keeps what the worker is about to publish."""
-    engine, go = ScriptedEngine(slots=1, segments=pieces(1)), threading.Event()
-    leave: list[bool] = []
-
-    async def script(unit: seam.Unit, on_report: seam.OnReport) -> seam.Outcome:
-        if isinstance(unit, seam.Analyse):
-            return await engine.well(unit, on_report)
-        held = asyncio.create_task(keep.database.write(lambda _: go.wait(10)))
-        await asyncio.sleep(0)
-        asked = asyncio.create_task(on_report(seam.Publishing(checksum="sha256:0")))  # type: ignore[arg-type]
-        try:
-            await asyncio.shield(asked)
-        except asyncio.CancelledError:
-            go.set()
-            await asyncio.wait([asked, held])
-            leave.append(asked.exception() is None)
-            raise
-        raise AssertionError("the job was not stopped")
-
-    engine.script = script
-    async with scheduling(keep, engine) as scheduler:
-        keep.clock.now = datetime.now(UTC)
-        job = await keep.add(timeout=1)
-        scheduler.add(job)
-        assert (await ended(keep, job.job_id)).state is JobState.FAILED
-    assert leave == [False]
-    assert await _states(keep, job.job_id) == [SegmentState.PLANNED]
 
 
 async def test_a_job_that_takes_too_long_fails(keep: Kept) -> None:
@@ -642,15 +616,67 @@ async def test_a_retried_job_makes_only_what_failed(keep: Kept) -> None:
     assert [label for _, label in engine.begun].count("analyse") == 1
 
 
-async def test_outputs_are_removed_by_a_worker(keep: Kept) -> None:
+async def test_outputs_are_removed_by_the_engine(keep: Kept) -> None:
     engine = ScriptedEngine()
+    segments = [Segment(index=n, uri=f"/v/{n}", checksum="sha256:") for n in range(2)]
     async with scheduling(keep, engine) as scheduler:
-        assert await scheduler.remove("0" * 32, (("/v/a", "sha256:"), ("/v/b", "sha256:"))) == 2
+        job = await keep.add()
+        assert await scheduler.remove(job, segments) == 2
 
-        async def dies(_unit: seam.Unit, _on_report: seam.OnReport) -> seam.Outcome:
-            raise seam.WorkerDiedError("killed")
+        def refuse(targets: Sequence[seam.Target]) -> int:
+            assert [target.uri for target in targets] == ["/v/0", "/v/1"]
+            raise RemoveError(Error(reason="OUTPUT_FORBIDDEN", message="No."))
 
-        engine.script = dies
-        with pytest.raises(RemoveError) as caught:
-            await scheduler.remove("0" * 32, (("/v/a", "sha256:"),))
-        assert caught.value.error.reason == "WORKER_DIED"
+        engine.on_removing = refuse
+        with pytest.raises(RemoveError):
+            await scheduler.remove(job, segments)
+
+
+async def test_a_source_that_changed_ends_the_job(keep: Kept) -> None:
+    engine = ScriptedEngine(slots=1, segments=pieces(3))
+    gone = Error(reason="SOURCE_CHANGED", message="Changed.")
+
+    async def script(unit: seam.Unit, on_report: seam.OnReport) -> seam.Outcome:
+        if unit.label == "render 1":
+            return seam.Failed(error=gone, transient=False)
+        return await engine.well(unit, on_report)
+
+    engine.script = script
+    async with scheduling(keep, engine) as scheduler:
+        job = await keep.add()
+        scheduler.add(job)
+        record = await ended(keep, job.job_id)
+    assert (record.state, record.error) == (JobState.FAILED, gone)
+    assert engine.published == [(job.job_id, 0)]
+
+
+async def test_all_units_of_a_job_get_the_state_of_the_source_that_was_seen_first(
+    tmp_path: Path,
+) -> None:
+    engine, pins = ScriptedEngine(segments=pieces(2)), []
+
+    async def script(unit: seam.Unit, on_report: seam.OnReport) -> seam.Outcome:
+        pins.append((unit.label, unit.pin))
+        return await engine.well(unit, on_report)
+
+    engine.script = script
+    async with kept(tmp_path) as keep:
+        job = await keep.add()
+        await keep.store.change_job(job.job_id, JobState.RUNNING)
+        await keep.store.source_opened(job.job_id, SOURCE, "first")
+    async with kept(tmp_path) as keep, scheduling(keep, engine):
+        await ended(keep, job.job_id)
+    assert pins == [("analyse", "first"), ("render 0", "first"), ("render 1", "first")]
+
+
+async def test_uploads_of_a_server_that_is_gone_are_given_up_at_start(tmp_path: Path) -> None:
+    async with kept(tmp_path) as keep:
+        job = await keep.add()
+        await keep.store.change_job(job.job_id, JobState.RUNNING)
+        await keep.store.plan(job.job_id, pieces(2))
+        segment, _ = await keep.store.segment(job.job_id, 1)
+        await keep.store.change_segment(segment, SegmentState.RUNNING)
+    engine = ScriptedEngine(segments=pieces(2))
+    async with kept(tmp_path) as keep, scheduling(keep, engine):
+        await ended(keep, job.job_id)
+    assert engine.abandoned == [(job.job_id, 1)]

@@ -106,8 +106,10 @@ async def test_positions_are_never_given_out_again(keep: Kept) -> None:
 async def test_a_source_that_is_opened_is_kept_with_the_job(keep: Kept) -> None:
     job = await keep.add()
     source = SourceInfo(container="mp4", duration=5, size_bytes=10)
-    await keep.store.source_opened(job.job_id, source)
-    assert (await keep.store.get(None, job.job_id)).source == source
+    await keep.store.source_opened(job.job_id, source, "now")
+    await keep.store.source_opened(job.job_id, source, "later")
+    record = await keep.store.get(None, job.job_id)
+    assert (record.source, record.source_pin) == (source, "now")
     last = (await keep.store.events(job.job_id, 1, 10))[0].event
     assert last.event == SourceOpened(source=source)
 

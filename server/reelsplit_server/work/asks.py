@@ -1,0 +1,70 @@
+"""What travels between a worker and the server while a unit runs: plain data, as JSON.
+
+A worker that hostile media has taken over can send no code by it, and asks only for what belongs
+to its own unit.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Literal
+
+from pydantic import TypeAdapter
+
+from reelsplit.types.segment import Segment
+from reelsplit_server.storage.grants import (
+    FileGrant,
+    ObjectGrant,
+    Part,
+    PartsUpload,
+    Placed,
+    Refused,
+    SessionUpload,
+    Signed,
+    WebGrant,
+)
+from reelsplit_server.work.units import Failed, Opened, PlanDone, Planned, Progress
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Renew:
+    """The source's grant has run out. Answered with a `SourceGrant`."""
+
+    kind: Literal["renew"] = "renew"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Finished:
+    """The segment lies whole in the unit's scratch file. Answered with `Placed`, or with how it
+    is to be uploaded."""
+
+    segment: Segment
+    kind: Literal["finished"] = "finished"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Sign:
+    """Parts are about to be uploaded. Answered with `Signed`."""
+
+    parts: Sequence[Part]
+    kind: Literal["sign"] = "sign"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Uploaded:
+    """All parts are up, and have these entity tags. Answered with `Placed`."""
+
+    etags: Sequence[str]
+    kind: Literal["uploaded"] = "uploaded"
+
+
+Ask = Renew | Finished | Sign | Uploaded
+Answer = (
+    FileGrant | ObjectGrant | WebGrant | Placed | PartsUpload | SessionUpload | Signed | Refused
+)
+
+SAID: TypeAdapter[Opened | Planned | PlanDone | Progress | Failed | Ask] = TypeAdapter(
+    Opened | Planned | PlanDone | Progress | Failed | Ask
+)
+ANSWERS: TypeAdapter[Answer] = TypeAdapter(Answer)

@@ -1,0 +1,411 @@
+"""Whole jobs from store to store, with a real server, real stores, and both of them killed."""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import json
+import os
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from reelsplit import (
+    Client,
+    InvalidRequestError,
+    Job,
+    JobHandle,
+    JobState,
+    Output,
+    OverwritePolicy,
+    Segment,
+    SegmentChanged,
+    SegmentState,
+    every,
+    ranges,
+    shots,
+)
+from tests.clips import AudioTrack, make_clip, read_numbers
+from tests.proxy import proxied
+from tests.server import Served, ServerProcess, served, wait_for, workers_of
+from tests.services import Service
+
+IN, OUT = "footage", "pieces"
+
+
+class Bucket:
+    """What tests look at in a store, with all rights."""
+
+    def __init__(self, service: Service, name: str) -> None:
+        self.name, self._service = name, service
+        self._client = service.client()
+        with contextlib.suppress(self._client.exceptions.ClientError):
+            self._client.create_bucket(Bucket=name)
+
+    def put(self, key: str, body: bytes) -> None:
+        self._client.put_object(Bucket=self.name, Key=key, Body=body)
+
+    def get(self, key: str) -> bytes:
+        with self._client.get_object(Bucket=self.name, Key=key)["Body"] as body:
+            return bytes(body.read())
+
+    def keys(self, prefix: str = "") -> list[str]:
+        found = self._client.list_objects_v2(Bucket=self.name, Prefix=prefix)
+        return [entry["Key"] for entry in found.get("Contents", ())]
+
+    def uploads(self, prefix: str = "") -> list[str]:
+        found = self._client.list_multipart_uploads(Bucket=self.name, Prefix=prefix)
+        return [entry["Key"] for entry in found.get("Uploads", ())]
+
+    def close(self) -> None:
+        self._client.close()
+
+
+@pytest.fixture(scope="module")
+def footage(seaweed: Service, clip: Path) -> Iterator[Bucket]:
+    bucket = Bucket(seaweed, IN)
+    bucket.put("films/clip.mp4", clip.read_bytes())
+    yield bucket
+    bucket.close()
+
+
+@pytest.fixture(scope="module")
+def pieces(seaweed: Service) -> Iterator[Bucket]:
+    bucket = Bucket(seaweed, OUT)
+    yield bucket
+    bucket.close()
+
+
+@pytest.fixture(scope="module")
+def remote(
+    tmp_path_factory: pytest.TempPathFactory, seaweed: Service, footage: Bucket, pieces: Bucket
+) -> Iterator[Served]:
+    """A server that uses SeaweedFS."""
+    aliases = {"oss://old": f"s3://{IN}"}
+    with served(
+        tmp_path_factory.mktemp("remote"), stores=stores(seaweed), bucket_aliases=aliases
+    ) as made:
+        yield made
+
+
+@pytest.fixture
+def far(remote: Served) -> Iterator[Client]:
+    with Client(remote.address, timeout=60) as made:
+        yield made
+
+
+@pytest.fixture
+def prefix(request: pytest.FixtureRequest) -> str:
+    """Where the test's own objects lie."""
+    return "".join(c if c.isalnum() else "_" for c in request.node.name)
+
+
+def store(service: Service, endpoint: str | None = None) -> dict[str, Any]:
+    return {
+        "kind": "s3",
+        "endpoint": endpoint or service.endpoint,
+        "region": "us-east-1",
+        "addressing": "path",
+        "access_key_id": service.access_key,
+        "secret_access_key": service.secret_key,
+        "buckets": [IN, OUT],
+    }
+
+
+def stores(service: Service, endpoint: str | None = None) -> dict[str, Any]:
+    return {"main": store(service, endpoint)}
+
+
+def environment(stores: Mapping[str, Mapping[str, Any]], **settings: str) -> dict[str, str]:
+    """The same for a process of its own."""
+    return {"REELSPLIT_STORES": json.dumps(stores), **settings}
+
+
+def _over(template: str) -> Output:
+    return Output(uri_template=template, overwrite_policy=OverwritePolicy.REPLACE)
+
+
+def finished(job: JobHandle) -> Job:
+    job.wait(timeout=240)
+    return job.get()
+
+
+def succeeded(job: JobHandle) -> Sequence[Segment]:
+    done = finished(job)
+    assert done.state is JobState.SUCCEEDED, done.error
+    return list(job.segments())
+
+
+def test_pieces_of_an_object_become_objects(
+    far: Client, pieces: Bucket, prefix: str, tmp_path: Path
+) -> None:
+    template = f"s3://{OUT}/{prefix}/{{stem}}_{{index:02d}}.mp4"
+    job = far.submit(f"s3://{IN}/films/clip.mp4", ranges((1, 2), (4, 6.5)), template)
+    segments = succeeded(job)
+    assert [segment.uri for segment in segments] == [
+        f"s3://{OUT}/{prefix}/clip_00.mp4",
+        f"s3://{OUT}/{prefix}/clip_01.mp4",
+    ]
+    for segment, frames in zip(segments, (24, 60), strict=True):
+        data = pieces.get(segment.uri.removeprefix(f"s3://{OUT}/"))
+        assert len(data) == segment.size_bytes
+        assert segment.checksum == "sha256:" + hashlib.sha256(data).hexdigest()
+        path = tmp_path / f"{segment.index}.mp4"
+        path.write_bytes(data)
+        assert len(read_numbers(path)) == segment.frame_count == frames
+    assert pieces.uploads(prefix) == []
+
+
+def test_a_bucket_has_other_names(far: Client, remote: Served) -> None:
+    """As whoever moves away from OSS names it, by all of its forms."""
+    for uri in ("oss://old/films/clip.mp4", "https://old.oss-cn-x.example.com/films/clip.mp4"):
+        job = far.submit(uri, every(5))
+        assert len(succeeded(job)) == 2
+
+
+def test_what_lies_there_is_kept_or_replaced_as_asked(
+    far: Client, pieces: Bucket, prefix: str
+) -> None:
+    source = f"s3://{IN}/films/clip.mp4"
+    template = f"s3://{OUT}/{prefix}/{{index}}.mp4"
+    pieces.put(f"{prefix}/0.mp4", b"precious")
+    job = far.submit(source, ranges((0, 1)), template)
+    assert finished(job).state is JobState.FAILED
+    (segment,) = job.segments()
+    assert segment.error is not None
+    assert (segment.error.reason, segment.error.metadata) == (
+        "OUTPUT_EXISTS",
+        {"uri": f"s3://{OUT}/{prefix}/0.mp4"},
+    )
+    assert pieces.get(f"{prefix}/0.mp4") == b"precious"
+    succeeded(far.submit(source, ranges((0, 1)), _over(template)))
+    assert pieces.get(f"{prefix}/0.mp4") != b"precious"
+
+
+def test_a_source_is_never_written_over(far: Client, footage: Bucket) -> None:
+    footage.put("0.mp4", b"x")
+    job = far.submit(f"s3://{IN}/0.mp4", ranges((0, 1)), _over(f"s3://{IN}/{{index}}.mp4"))
+    finished(job)
+    assert footage.get("0.mp4") == b"x"
+
+
+def test_deleting_a_job_deletes_what_is_still_its_own(
+    far: Client, pieces: Bucket, prefix: str
+) -> None:
+    job = far.submit(f"s3://{IN}/films/clip.mp4", every(2), f"s3://{OUT}/{prefix}/{{index}}.mp4")
+    assert len(succeeded(job)) == 5
+    pieces.put(f"{prefix}/3.mp4", b"another's")
+    assert job.delete(delete_outputs=True) == 4
+    assert pieces.keys(prefix) == [f"{prefix}/3.mp4"]
+
+
+@pytest.mark.parametrize(
+    ("uri", "reason"),
+    [
+        (f"s3://{IN}/films/none.mp4", "SOURCE_NOT_FOUND"),
+        (f"s3://{OUT}-none/none.mp4", None),
+    ],
+)
+def test_what_is_not_there_is_said(far: Client, uri: str, reason: str | None) -> None:
+    if reason is None:
+        with pytest.raises(InvalidRequestError, match="may not use"):
+            far.submit(uri, every(1))
+        return
+    done = finished(far.submit(uri, every(1)))
+    assert done.error is not None
+    assert (done.error.reason, done.error.metadata) == (reason, {"uri": uri})
+    assert uri in done.error.message
+
+
+def test_a_source_that_changes_fails_the_job(
+    tmp_path: Path, seaweed: Service, footage: Bucket, pieces: Bucket, clip: Path, prefix: str
+) -> None:
+    data = clip.read_bytes()
+    footage.put(f"{prefix}.mp4", data)
+    with (
+        served(tmp_path, stores=stores(seaweed), workers=1) as server,
+        Client(server.address, timeout=60) as client,
+    ):
+        job = client.submit(
+            f"s3://{IN}/{prefix}.mp4", every(0.5), f"s3://{OUT}/{prefix}/{{index}}.mp4"
+        )
+        for event in job.watch():
+            match event.event:
+                case SegmentChanged(segment=segment) if segment.state is SegmentState.PUBLISHED:
+                    footage.put(f"{prefix}.mp4", data + b"\0")
+                    break
+        done = finished(job)
+        published = [s for s in job.segments() if s.state is SegmentState.PUBLISHED]
+    assert done.state is JobState.FAILED
+    assert done.error is not None
+    assert done.error.reason == "SOURCE_CHANGED"
+    assert published
+    assert sorted(pieces.keys(prefix)) == sorted(
+        segment.uri.removeprefix(f"s3://{OUT}/") for segment in published
+    )
+
+
+def test_workers_have_no_credentials(remote: Served, seaweed: Service) -> None:
+    secret = seaweed.secret_key.encode()
+    for worker in workers_of(os.getpid()):
+        assert secret not in Path(f"/proc/{worker}/environ").read_bytes()
+        assert secret not in _memory(worker)
+
+
+def _memory(pid: int) -> bytes:
+    """The private memory of a process."""
+    found = []
+    with open(f"/proc/{pid}/maps") as maps, open(f"/proc/{pid}/mem", "rb", 0) as memory:
+        for line in maps:
+            span, rights, *_ = line.split()
+            low, high = (int(end, 16) for end in span.split("-"))
+            if rights.startswith("rw") and high - low < 2**28:
+                memory.seek(low)
+                with contextlib.suppress(OSError):
+                    found.append(memory.read(high - low))
+    return b"".join(found)
+
+
+# --- Bad weather -----------------------------------------------------------------------------
+
+
+def test_a_store_that_is_killed_and_restarted_costs_nothing(
+    tmp_path: Path, own_seaweed: Service, clip: Path
+) -> None:
+    bucket, target = Bucket(own_seaweed, IN), Bucket(own_seaweed, OUT)
+    bucket.put("clip.mp4", clip.read_bytes())
+    with (
+        served(tmp_path, stores=stores(own_seaweed), storage_patience=90) as server,
+        Client(server.address, timeout=60) as client,
+    ):
+        job = client.submit(f"s3://{IN}/clip.mp4", every(0.5), f"s3://{OUT}/{{index}}.mp4")
+        for event in job.watch():
+            match event.event:
+                case SegmentChanged(segment=segment) if segment.state is SegmentState.PUBLISHED:
+                    break
+        own_seaweed.kill()
+        time.sleep(1)
+        own_seaweed.restart()
+        segments = succeeded(job)
+    assert len(segments) == 20
+    for segment in segments:
+        data = target.get(segment.uri.removeprefix(f"s3://{OUT}/"))
+        assert segment.checksum == "sha256:" + hashlib.sha256(data).hexdigest()
+    assert target.uploads() == []
+    bucket.close()
+    target.close()
+
+
+def part_upload(line: str) -> bool:
+    return line.startswith("PUT ") and "partNumber=" in line
+
+
+def test_uploads_of_a_killed_server_are_given_up_when_it_starts_again(
+    tmp_path: Path, seaweed: Service, footage: Bucket, pieces: Bucket, prefix: str
+) -> None:
+    with proxied(seaweed.endpoint.partition("://")[2]) as proxy:
+        server = ServerProcess(
+            tmp_path,
+            environment=environment(stores(seaweed, proxy.endpoint)),
+        ).start()
+        try:
+            proxy.holds = part_upload
+            template = f"s3://{OUT}/{prefix}/{{index}}.mp4"
+            with Client(server.address, timeout=60) as client:
+                job = client.submit(f"s3://{IN}/films/clip.mp4", ranges((0, 1)), template)
+                assert proxy.held.wait(120)
+                assert pieces.uploads(prefix) == [f"{prefix}/0.mp4"]
+                server.kill()
+                assert pieces.uploads(prefix) == [f"{prefix}/0.mp4"]
+                proxy.holds = lambda line: False
+                proxy.release.set()
+                server.start()
+                (segment,) = succeeded(job)
+            assert segment.attempt == 2
+        finally:
+            server.kill()
+    assert pieces.uploads(prefix) == []
+    data = pieces.get(f"{prefix}/0.mp4")
+    assert segment.checksum == "sha256:" + hashlib.sha256(data).hexdigest()
+
+
+def test_cancelling_leaves_no_upload_behind(
+    tmp_path: Path, seaweed: Service, footage: Bucket, pieces: Bucket, prefix: str
+) -> None:
+    with proxied(seaweed.endpoint.partition("://")[2]) as proxy:
+        proxy.holds = part_upload
+        with (
+            served(tmp_path, stores=stores(seaweed, proxy.endpoint)) as server,
+            Client(server.address, timeout=60) as client,
+        ):
+            job = client.submit(
+                f"s3://{IN}/films/clip.mp4", ranges((0, 1)), f"s3://{OUT}/{prefix}/{{index}}.mp4"
+            )
+            assert proxy.held.wait(120)
+            assert pieces.uploads(prefix) == [f"{prefix}/0.mp4"]
+            assert job.cancel().state is JobState.CANCELLED
+            wait_for(lambda: pieces.uploads(prefix) == [])
+    assert pieces.keys(prefix) == []
+
+
+# --- Other stores ----------------------------------------------------------------------------
+
+
+def test_another_dialect_of_s3(tmp_path: Path, rclone: Service, clip: Path) -> None:
+    bucket, target = Bucket(rclone, IN), Bucket(rclone, OUT)
+    bucket.put("clip.mp4", clip.read_bytes())
+    with (
+        served(tmp_path, stores=stores(rclone)) as server,
+        Client(server.address, timeout=60) as client,
+    ):
+        job = client.submit(f"s3://{IN}/clip.mp4", every(5), f"s3://{OUT}/{{index}}.mkv")
+        segments = succeeded(job)
+        for segment in segments:
+            data = target.get(segment.uri.removeprefix(f"s3://{OUT}/"))
+            assert segment.checksum == "sha256:" + hashlib.sha256(data).hexdigest()
+        assert job.delete(delete_outputs=True) == 2
+    assert target.keys() == []
+    bucket.close()
+    target.close()
+
+
+# --- What is read ----------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("ending", ["mp4", "mkv"])
+def test_a_cut_reads_its_index_and_what_it_touches(
+    tmp_path: Path, seaweed: Service, footage: Bucket, ending: str
+) -> None:
+    """Counted at the store, over a whole job: analysis and cut."""
+    film = tmp_path / f"big.{ending}"
+    # A minute of 6 Mbit/s, with a key frame every two seconds.
+    options = {"x264-params": "nal-hrd=cbr:bitrate=6000:vbv-maxrate=6000:vbv-bufsize=6000"}
+    make_clip(film, frames=720, rate=12, gop=24, audio=[AudioTrack()], options=options)
+    size = film.stat().st_size
+    assert size > 30_000_000
+    footage.put(film.name, film.read_bytes())
+    with (
+        proxied(seaweed.endpoint.partition("://")[2]) as proxy,
+        served(tmp_path, stores=stores(seaweed, proxy.endpoint)) as server,
+        Client(server.address, timeout=60) as client,
+    ):
+        template = f"{server.root}/{{index}}.{ending}"
+        succeeded(client.submit(f"s3://{IN}/{film.name}", ranges((31, 33)), template))
+        # Two of thirty GOPs are touched; the index is the smaller part of the rest.
+        assert proxy.sent <= 1.2 * size * 2 / 30 + 2_000_000
+
+
+def test_detection_reads_each_byte_once(
+    tmp_path: Path, seaweed: Service, footage: Bucket, clip: Path
+) -> None:
+    with (
+        proxied(seaweed.endpoint.partition("://")[2]) as proxy,
+        served(tmp_path, stores=stores(seaweed, proxy.endpoint)) as server,
+        Client(server.address, timeout=60) as client,
+    ):
+        succeeded(client.submit(f"s3://{IN}/films/clip.mp4", shots()))
+        heads = 1000 * len(proxy.requests)
+        assert proxy.sent <= clip.stat().st_size + heads
