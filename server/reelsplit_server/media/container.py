@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from contextvars import ContextVar
-from typing import BinaryIO
+from typing import BinaryIO, cast
 
 import av
 import av.error
 from av.container import InputContainer
 from av.stream import Disposition
+from av.video.codeccontext import VideoCodecContext
 from av.video.stream import VideoStream
 
 from reelsplit_server.media.errors import MediaError
@@ -72,7 +73,10 @@ def open_source(file: BinaryIO) -> InputContainer:
     except av.error.FFmpegError as error:
         raise unreadable(error) from error
     for stream in container.streams.video:
-        stream.codec_context.options = {"max_pixels": str(most_pixels.get())}
+        # PyAV's stub forgets that there is none for a codec that FFmpeg cannot decode.
+        context = cast("VideoCodecContext | None", stream.codec_context)
+        if context is not None:
+            context.options = {"max_pixels": str(most_pixels.get())}
     return container
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import random
 import socket
 import ssl
@@ -32,6 +33,9 @@ from urllib3.exceptions import (
 
 from reelsplit_server.storage.grants import Wire
 from reelsplit_server.storage.lines import BoundedResponse
+
+# In its debug messages are whole addresses, with what is signed in them.
+logging.getLogger("urllib3.connectionpool").setLevel(logging.INFO)
 
 Connect = Callable[[str, int, float], socket.socket]
 """Makes a connection to a host and port within some seconds, or raises OSError."""

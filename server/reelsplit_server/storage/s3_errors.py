@@ -97,7 +97,8 @@ def told(error: Exception, side: Side, bucket: str, label: str, where: str) -> S
     shown, since it may hold what was signed."""
     if isinstance(error, ClientError):
         return _refusal(error, side, bucket, label, where)
-    log.warning("s3_failed", uri=label, error=type(error).__name__)
+    # Its text names files, profiles and addresses, which are for the operator alone.
+    log.warning("s3_failed", uri=label, error=f"{type(error).__name__}: {error}"[:1000])
     if isinstance(error, _UNFINDABLE):
         text = (
             f"The server has no credentials for {where}; its operator sets them, or says that the "

@@ -6,6 +6,7 @@ import base64
 import hashlib
 import os
 import re
+import threading
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
@@ -71,6 +72,7 @@ class _Parts:
         self._grant = grant
         self._http = http
         self._label = label
+        self._stop = threading.Event()
 
     def run(self, sign: Sign) -> list[str]:
         parts = self._measure()
@@ -105,6 +107,7 @@ class _Parts:
                             expired.append(part)
             except BaseException:
                 # Ends what is under way, so that the pool can.
+                self._stop.set()
                 self._http.close()
                 raise
         return [etags[number] for number in sorted(etags)]
@@ -123,7 +126,7 @@ class _Parts:
 
     def _put(self, part: Part, request: Request) -> str:
         """Send one part; answers its entity tag."""
-        repeats = Repeats(self._grant.wire)
+        repeats = Repeats(self._grant.wire, self._stop)
         headers = {**request.headers, "Content-Length": str(part.size)}
         while True:
             body = _Slice(self._file, (part.number - 1) * self._grant.part_size, part.size)

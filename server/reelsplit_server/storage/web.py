@@ -70,6 +70,8 @@ class _Web:
         self._spool = spool
         self._guard = Outbound(hosts=grant.web.hosts, networks=grant.web.networks)
         self._http = Http(grant.wire, self._connect)
+        self._moved = False
+        """Whether it was a redirect that named the host that is asked."""
 
     def open(self) -> tuple[BinaryIO, Pin]:
         """See `open_web`."""
@@ -140,6 +142,7 @@ class _Web:
     @contextmanager
     def _answer(self, extra: Mapping[str, str]) -> Iterator[tuple[Request, Response]]:
         """The answer at the end of all redirects, and the request that got it."""
+        self._moved = False
         request = self._grant.request
         request = Request(url=self._checked(request.url, "leads"), headers=request.headers)
         for _ in range(_MOST_REDIRECTS + 1):
@@ -154,6 +157,7 @@ class _Web:
 
     def _redirected(self, request: Request, response: Response) -> Request:
         """Where a redirect leads; what the caller has signed is not for another host."""
+        self._moved = True
         to = response.headers.get("location", "")
         if not to:
             self._fail("its server redirects without saying where to")
@@ -260,7 +264,7 @@ class _Web:
 
     def _refuse(self, error: OutboundError) -> NoReturn:
         host = error.host
-        if host not in self._grant.request.url:
+        if self._moved:
             first = host.partition(":")[0]
             address = host.count(":") > 1 or first.rpartition(".")[2].isdigit()
             # Addresses that only a redirect told are not passed on.

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gc
 import io
+import logging
 import os
 import random
 import socket
@@ -509,6 +510,13 @@ def test_what_a_connection_is_refused_with_comes_through(weather: Weather) -> No
     ):
         reader.read(1)
     assert weather.open == []
+
+
+def test_no_signature_is_logged(weather: Weather, caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level(logging.DEBUG)
+    weather.will(sky.status(503), sky.cut_off(10, politely=False))
+    assert read_all(weather.grant()) == DATA
+    assert "signature" not in caplog.text
 
 
 def test_connections_are_used_again(weather: Weather) -> None:

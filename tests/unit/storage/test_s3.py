@@ -159,6 +159,28 @@ def test_signed_requests_do_not_outlive_temporary_credentials(
     assert int(query["X-Amz-Expires"][0]) == 1800
 
 
+@pytest.mark.parametrize(
+    ("settings", "url"),
+    [
+        ({"region": "eu-west-1"}, "https://films.s3.eu-west-1.amazonaws.com/a/b"),
+        ({"endpoint": "https://minio.example:9000"}, "https://minio.example:9000/films/a/b"),
+        (
+            {"endpoint": "https://minio.example:9000", "addressing": "virtual"},
+            "https://films.minio.example:9000/a/b",
+        ),
+        (
+            {"region": "eu-west-1", "addressing": "path"},
+            "https://s3.eu-west-1.amazonaws.com/films/a/b",
+        ),
+    ],
+)
+def test_buckets_are_addressed_as_was_set(settings: dict[str, Any], url: str) -> None:
+    s3 = S3Store(S3Config(access_key_id="k", secret_access_key="s", **settings))
+    request, _ = s3.read("films", "a/b", "label", Pin(size=1, tag='"x"'))
+    s3.close()
+    assert request.url.partition("?")[0] == url
+
+
 def test_an_anonymous_store_signs_nothing(
     seaweed: Service, monkeypatch: pytest.MonkeyPatch
 ) -> None:

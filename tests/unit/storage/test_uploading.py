@@ -252,7 +252,7 @@ def test_parts_go_up_to_a_real_store(seaweed: Service, tmp_path: Path) -> None:
         parts = [{"PartNumber": n, "ETag": etag} for n, etag in enumerate(etags, 1)]
         client.complete_multipart_upload(**begun, MultipartUpload={"Parts": parts})
         assert client.get_object(**place)["Body"].read() == data
-        assert len(turns) == 2
+        assert len(turns) > 1
     finally:
         client.close()
 

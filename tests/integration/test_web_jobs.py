@@ -1,76 +1,15 @@
-"""Whole jobs from and to Google Cloud Storage, and from web servers."""
+"""Whole jobs from web servers."""
 
 from __future__ import annotations
 
-import hashlib
-import urllib.parse
-import urllib.request
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
 import pytest
 
 from reelsplit import Client, InvalidRequestError, JobState, every, ranges, shots
-from tests.gcs_service import GcsService, gcs_service
 from tests.server import Served, served
 from tests.unit.storage.site import Answer, Asked, Sender, Site, file_answer, redirect
-
-# --- Google Cloud Storage --------------------------------------------------------------------
-
-
-@pytest.fixture(scope="module")
-def gcs(tmp_path_factory: pytest.TempPathFactory) -> Iterator[GcsService]:
-    with gcs_service(tmp_path_factory.mktemp("gcs")) as made:
-        made.make_bucket("rushes")
-        yield made
-
-
-def put(service: GcsService, key: str, body: bytes) -> None:
-    name = urllib.parse.quote(key, safe="")
-    url = f"{service.endpoint}/upload/storage/v1/b/rushes/o?uploadType=media&name={name}"
-    request = urllib.request.Request(url, data=body, headers={"Content-Type": "video/mp4"})
-    with urllib.request.urlopen(request, timeout=60) as answer:
-        answer.read()
-
-
-def get(service: GcsService, key: str) -> bytes:
-    name = urllib.parse.quote(key, safe="")
-    url = f"{service.endpoint}/download/storage/v1/b/rushes/o/{name}?alt=media"
-    with urllib.request.urlopen(url, timeout=60) as answer:
-        return bytes(answer.read())
-
-
-def store(service: GcsService) -> Mapping[str, Any]:
-    endpoint = service.endpoint
-    return {"kind": "gcs", "endpoint": endpoint, "anonymous": True, "buckets": ["rushes"]}
-
-
-def test_from_and_to_gcs(tmp_path: Path, gcs: GcsService, clip: Path) -> None:
-    put(gcs, "in/a clip.mp4", clip.read_bytes())
-    with (
-        served(tmp_path, stores={"google": store(gcs)}) as server,
-        Client(server.address, timeout=60) as client,
-    ):
-        job = client.submit(
-            "gs://rushes/in/a clip.mp4", every(5), "gs://rushes/out/{stem}_{index}.mp4"
-        )
-        assert job.wait(timeout=240).state is JobState.SUCCEEDED, job.get().error
-        for segment in job.segments():
-            assert segment.uri == f"gs://rushes/out/a clip_{segment.index}.mp4"
-            data = get(gcs, segment.uri.removeprefix("gs://rushes/"))
-            assert segment.checksum == "sha256:" + hashlib.sha256(data).hexdigest()
-        again = client.submit(
-            "gs://rushes/in/a clip.mp4", ranges((0, 1)), "gs://rushes/out/{stem}_{index}.mp4"
-        )
-        assert again.wait(timeout=240).state is JobState.FAILED
-        (segment,) = again.segments()
-        assert segment.error is not None
-        assert segment.error.reason == "OUTPUT_EXISTS"
-        assert job.delete(delete_outputs=True) == 2
-
-
-# --- Web servers -----------------------------------------------------------------------------
 
 
 @pytest.fixture(scope="module")
