@@ -189,6 +189,8 @@ def _library_config(config: S3Config) -> Config:
         read_timeout=config.wire.timeout,
         max_pool_connections=_CONNECTIONS,
         tcp_keepalive=True,
+        # Only the settings say where a store is.
+        ignore_configured_endpoint_urls=True,
         # Workers know no proxy either.
         proxies={},
         # `S3Client.repeat` does it, and knows how long.

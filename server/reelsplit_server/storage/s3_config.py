@@ -59,5 +59,9 @@ class S3Config:
 
     @property
     def style(self) -> Literal["auto", "path", "virtual"]:
-        """How buckets are named to the store, as boto3 calls it; OSS knows only virtual hosts."""
-        return "virtual" if self.kind == "oss" and self.addressing == "auto" else self.addressing
+        """How buckets are named to the store, in boto3's words."""
+        if self.addressing == "auto" and (self.kind == "oss" or self.endpoint is None):
+            # OSS knows no other. For Amazon, boto3's "auto" signs URLs of a host for all regions,
+            # which redirects, and workers follow nobody; buckets with dots are by path even so.
+            return "virtual"
+        return self.addressing

@@ -138,3 +138,12 @@ def test_a_long_file_is_hardly_read() -> None:
     file = CountingFile(real("long/bbb_720p_4min.mp4").read_bytes())
     probe(file)
     assert file.count < 1_000_000
+
+
+def test_a_codec_that_nobody_knows_is_an_error_of_the_source(tmp_path: Path) -> None:
+    path = tmp_path / "s.mp4"
+    make_clip(path, frames=12)
+    file = io.BytesIO(path.read_bytes().replace(b"avc1\0", b"zzzz\0"))
+    with pytest.raises(MediaError) as caught:
+        probe(file)
+    assert caught.value.reason == "SOURCE_UNREADABLE"

@@ -174,11 +174,22 @@ def test_signed_requests_do_not_outlive_temporary_credentials(
         ),
     ],
 )
-def test_buckets_are_addressed_as_was_set(settings: dict[str, Any], url: str) -> None:
+def test_buckets_are_addressed_as_was_set(
+    settings: dict[str, Any], url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("AWS_ENDPOINT_URL_S3", "http://elsewhere.invalid")
     s3 = S3Store(S3Config(access_key_id="k", secret_access_key="s", **settings))
     request, _ = s3.read("films", "a/b", "label", Pin(size=1, tag='"x"'))
     s3.close()
     assert request.url.partition("?")[0] == url
+
+
+def test_buckets_with_dots_stand_in_the_path() -> None:
+    # No certificate fits their names.
+    s3 = S3Store(S3Config(access_key_id="k", secret_access_key="s", region="eu-west-1"))
+    request, _ = s3.read("films.example", "a", "label", Pin(size=1, tag='"x"'))
+    s3.close()
+    assert request.url.startswith("https://s3.eu-west-1.amazonaws.com/films.example/a?")
 
 
 def test_an_anonymous_store_signs_nothing(
