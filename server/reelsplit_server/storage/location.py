@@ -34,6 +34,7 @@ _HOST = re.compile(rf"{_LABEL}(?:\.{_LABEL})*")
 _OSS_HOST = re.compile(r"(?P<bucket>[a-z0-9][a-z0-9-]{1,62})\.(?P<endpoint>oss(-[a-z0-9-]+)?\..+)")
 _QUERY = re.compile(r"\?[A-Za-z0-9_.-]+=")
 _MOST_KEY = 1024
+_MOST_TEXT, _MOST_URL = 2048, 8192
 
 
 class LocationError(ValueError):
@@ -81,8 +82,10 @@ def parse(text: str) -> Location:
     """
     if not text:
         raise LocationError("is required")
-    if len(text) > 2048:
-        raise LocationError("is longer than 2,048 characters")
+    # Signatures may be long.
+    most = _MOST_URL if text[:4].lower() == "http" else _MOST_TEXT
+    if len(text) > most:
+        raise LocationError(f"is longer than {most:,} characters")
     if any(ord(character) < 32 or ord(character) == 127 for character in text):
         raise LocationError("holds control characters")
     if not _SCHEME.match(text):

@@ -195,7 +195,7 @@ def _library_config(config: S3Config) -> Config:
         proxies={},
         # `S3Client.repeat` does it, and knows how long.
         retries={"mode": "standard", "total_max_attempts": 1},
-        s3={"addressing_style": config.style},
+        s3={"addressing_style": config.style, "us_east_1_regional_endpoint": "regional"},
     )
 
 

@@ -228,16 +228,29 @@ def test_memory_is_bounded_and_what_was_given_up_is_fetched_again() -> None:
         assert reader.fetched > len(DATA) + MIB
 
 
-def test_a_clear_run_is_fetched_ahead_while_nobody_reads() -> None:
+def until_idle(reader: RangeReader) -> None:
+    """Wait until nothing is fetched in the background."""
+    with reader._extents.arrived:
+        reader._extents.arrived.wait_for(lambda: all(task.done for task in reader._tasks))
+
+
+def test_a_clear_run_is_fetched_ahead() -> None:
     with Weather(DATA) as weather, RangeReader(weather.grant()) as reader:
+        most = 0
         while reader.tell() < MIB:
-            reader.read(2**15)
-        extents = reader._extents
-        with extents.arrived:
-            arrived = extents.arrived.wait_for(
-                lambda: extents.stop_at(MIB + 2**15) is not None, timeout=60
-            )
-        assert arrived
+            reader.read(2**14)
+            until_idle(reader)
+            most = max(most, max(stop for _, stop in weather.ranges()) - reader.tell())
+        # A twelfth of what was read is the window, and another one lies ready behind it.
+        assert MIB / 12 + 2**15 < most < 2 * MIB / 12 + 2**15
+
+
+def test_windows_end_where_something_is_at_hand() -> None:
+    with Weather(DATA) as weather, RangeReader(weather.grant()) as reader:
+        for place in (100_000, 60_000, 50_000):
+            reader.seek(place)
+            assert reader.read(1) == DATA[place : place + 1]
+        assert weather.ranges() == [(98_304, 165_536), (60_000, 98_304), (50_000, 60_000)]
 
 
 def test_what_is_read_as_a_whole_is_fetched_in_large_windows(tmp_path: Path) -> None:
@@ -341,7 +354,7 @@ def test_chunked_bodies_are_fine(weather: Weather) -> None:
     ],
 )
 def test_what_may_pass_is_repeated(weather: Weather, answer: sky.Sky) -> None:
-    weather.will(answer, answer, None, answer)
+    weather.will(answer, answer, answer, answer, None, answer)
     assert read_all(weather.grant()) == DATA
 
 
@@ -433,6 +446,23 @@ def test_a_signature_that_ran_out_is_renewed_by_the_reader(weather: Weather, cod
     assert read_all(weather.grant(), renew) == DATA
     assert set(threads) == {threading.main_thread()}
     assert {asked.path.partition("?")[0] for asked in weather.asked} == {"/film.mp4", "/fresh"}
+
+
+def test_nothing_is_renewed_in_the_background(weather: Weather) -> None:
+    threads = []
+
+    def renew() -> ObjectGrant:
+        threads.append(threading.current_thread())
+        return weather.grant()
+
+    with RangeReader(weather.grant(), renew) as reader:
+        while reader.tell() < MIB:
+            reader.read(2**15)
+        until_idle(reader)
+        weather.will(*[sky.status(403)] * 2)
+        drain(reader)
+    assert not weather.coming
+    assert set(threads) <= {threading.main_thread()}
 
 
 def test_a_refusal_is_told_after_one_renewal(weather: Weather) -> None:
@@ -533,11 +563,17 @@ def test_closing_ends_what_is_under_way() -> None:
         while reader.tell() < MIB:
             reader.read(2**15)
         # What is at hand is read on, until more is fetched in the background.
-        with reader._extents.arrived:
-            reader._extents.arrived.wait_for(lambda: all(task.done for task in reader._tasks))
-        weather.will(*[sky.stalled(5)] * 3)
+        until_idle(reader)
+        reached = threading.Event()
+
+        def stall(handler: sky.Handler) -> None:
+            reached.set()
+            sky.silent(handler)
+
+        weather.will(*[stall] * 3)
         while all(task.done for task in reader._tasks):
             reader.read(2**15)
+        assert reached.wait(60)
         reader.close()
         reader.close()
         left = {t for t in threading.enumerate() if t.name.startswith("read-ahead")}
@@ -642,6 +678,16 @@ def test_what_is_damaged_is_fetched_instead(weather: Weather, tmp_path: Path, pl
     data = bytearray(kept.read_bytes())
     data[place] ^= 0x41
     kept.write_bytes(data)
+    file, _ = open_source(weather.grant(tmp_path), pytest.fail)
+    with file:
+        assert file.read() == DATA
+
+
+def test_an_index_that_was_changed_is_not_believed(weather: Weather, tmp_path: Path) -> None:
+    kept = kept_by(weather, tmp_path)
+    changed = kept.read_bytes().replace(b"[[0, ", b"[[7, ", 1)
+    assert changed != kept.read_bytes()
+    kept.write_bytes(changed)
     file, _ = open_source(weather.grant(tmp_path), pytest.fail)
     with file:
         assert file.read() == DATA

@@ -162,6 +162,7 @@ def test_signed_requests_do_not_outlive_temporary_credentials(
 @pytest.mark.parametrize(
     ("settings", "url"),
     [
+        ({"region": "us-east-1"}, "https://films.s3.us-east-1.amazonaws.com/a/b"),
         ({"region": "eu-west-1"}, "https://films.s3.eu-west-1.amazonaws.com/a/b"),
         ({"endpoint": "https://minio.example:9000"}, "https://minio.example:9000/films/a/b"),
         (

@@ -61,21 +61,21 @@ def test_a_store_that_is_killed_and_comes_back_is_waited_for(tmp_path: Path) -> 
         upload = s3.begin(target(bucket, "output.mp4", BODY))
         tags = send_all(s3, upload, BODY)
 
-        def while_away(work: Callable[[], Any]) -> list[Any]:
-            """Do something that begins while the server is dead."""
-            weed.kill()
-            done: list[Any] = []
-            thread = threading.Thread(target=lambda: done.append(work()))
+        found: list[Any] = []
+        threads = [
+            threading.Thread(target=lambda: found.append(s3.stat(bucket, "source.mp4", "label"))),
+            threading.Thread(target=lambda: s3.finish(upload, tags)),
+        ]
+        weed.kill()
+        for thread in threads:
             thread.start()
-            # It has to fail at least once before the server comes back.
-            thread.join(0.3)
-            assert thread.is_alive()
-            weed.restart()
+        # They have to fail at least once before the server comes back.
+        threads[0].join(0.3)
+        assert [thread.is_alive() for thread in threads] == [True, True]
+        weed.restart()
+        for thread in threads:
             thread.join(PATIENT.patience)
-            return done
-
-        assert while_away(lambda: s3.stat(bucket, "source.mp4", "label")) == [before]
-        assert while_away(lambda: s3.finish(upload, tags)) == [None]
+        assert found == [before]
         assert body_of(weed, bucket, "output.mp4") == BODY
 
 
