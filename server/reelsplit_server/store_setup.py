@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Mapping
 from pathlib import Path
 from urllib.parse import urlsplit
@@ -17,11 +18,6 @@ from reelsplit_server.storage.stores import Stores
 from reelsplit_server.store_settings import StoreSettings
 
 _EVERYWHERE = ("0.0.0.0/0", "::/0")
-_OWN = {
-    "s3": StoreSettings(kind="s3", buckets=["*"]),
-    "gcs": StoreSettings(kind="gcs", buckets=["*"]),
-}
-"""The stores of those who trust their callers: what the usual credentials reach."""
 
 
 def routes(settings: Settings) -> Routes:
@@ -50,10 +46,18 @@ def stores(settings: Settings) -> Stores:
 
 
 def _configured(settings: Settings) -> Mapping[str, StoreSettings]:
+    """The stores of the settings, and for those who trust their callers what the usual
+    credentials reach."""
     if not settings.trust_callers:
         return settings.stores
-    schemes = {store.kind for store in settings.stores.values()}
-    return settings.stores | {name: own for name, own in _OWN.items() if own.kind not in schemes}
+    # What the caller's own tools would speak to.
+    endpoint = os.environ.get("AWS_ENDPOINT_URL_S3") or os.environ.get("AWS_ENDPOINT_URL")
+    own = {
+        "s3": StoreSettings(kind="s3", buckets=["*"], endpoint=endpoint),
+        "gcs": StoreSettings(kind="gcs", buckets=["*"]),
+    }
+    given = {store.kind for store in settings.stores.values()}
+    return settings.stores | {name: one for name, one in own.items() if one.kind not in given}
 
 
 def _route(name: str, store: StoreSettings) -> StoreRoute:
@@ -84,8 +88,7 @@ def _store(store: StoreSettings, wire: Wire) -> ObjectStore:
                 wire=wire,
             )
         )
-    from reelsplit_server.storage.s3 import S3Store
-    from reelsplit_server.storage.s3_config import S3Config
+    from reelsplit_server.storage.s3 import S3Config, S3Store
 
     return S3Store(
         S3Config(

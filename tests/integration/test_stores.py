@@ -6,6 +6,8 @@ import contextlib
 import hashlib
 import json
 import os
+import subprocess
+import sys
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
@@ -267,6 +269,30 @@ def _memory(pid: int) -> bytes:
                 with contextlib.suppress(OSError):
                     found.append(memory.read(high - low))
     return b"".join(found)
+
+
+def test_the_command_reaches_what_its_user_reaches(
+    seaweed: Service, footage: Bucket, pieces: Bucket, prefix: str, tmp_path: Path
+) -> None:
+    """With the variables by which the tools of the cloud are told."""
+    told = {
+        "AWS_ENDPOINT_URL": seaweed.endpoint,
+        "AWS_ACCESS_KEY_ID": seaweed.access_key,
+        "AWS_SECRET_ACCESS_KEY": seaweed.secret_key,
+        "AWS_DEFAULT_REGION": "us-east-1",
+    }
+    template = f"s3://{OUT}/{prefix}/{{stem}}_{{index}}.mp4"
+    done = subprocess.run(
+        [sys.executable, "-m", "reelsplit.cli.main", "split", f"s3://{IN}/films/clip.mp4"]
+        + [template, "--every", "5", "--json"],
+        env={**os.environ, **told},
+        capture_output=True,
+        text=True,
+        timeout=240,
+    )
+    assert done.returncode == 0, done.stderr
+    assert sorted(pieces.keys(prefix)) == [f"{prefix}/clip_{n}.mp4" for n in range(2)]
+    assert seaweed.secret_key not in done.stdout + done.stderr
 
 
 # --- Bad weather -----------------------------------------------------------------------------

@@ -54,9 +54,7 @@ class ObjectStore(Protocol):
     def stat(self, bucket: str, key: str, label: str) -> Stat:
         """What lies at a key, to be read; ``SOURCE_NOT_FOUND`` where nothing does."""
 
-    def read(
-        self, bucket: str, key: str, label: str, pin: Pin
-    ) -> tuple[Request, dict[str, str]]:
+    def read(self, bucket: str, key: str, label: str, pin: Pin) -> tuple[Request, dict[str, str]]:
         """A request for ranges of an object in its pinned state, and the headers (lower-case)
         that each answer has to carry."""
 

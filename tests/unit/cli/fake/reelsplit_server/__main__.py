@@ -24,6 +24,7 @@ def main() -> None:
     parser.add_argument("--announce", type=Path, required=True)
     parser.add_argument("--exit-with-stdin", action="store_true", required=True)
     parser.add_argument("--grace", choices=["0"], required=True)
+    parser.add_argument("--trust-callers", action="store_true", required=True)
     options = parser.parse_args()
     if os.environ.get("FAKE_FAILS"):
         record = {"level": "error", "event": "the port is taken"}
