@@ -8,6 +8,22 @@ from urllib.parse import urlsplit
 
 from pydantic import BaseModel, ConfigDict, Field, SecretStr, field_validator, model_validator
 
+from reelsplit_server.storage.location import LocationError, Scheme, host_and_port
+
+_OF_S3 = frozenset(
+    {
+        "region",
+        "addressing",
+        "signature",
+        "profile",
+        "access_key_id",
+        "secret_access_key",
+        "session_token",
+    }
+)
+_OF_GCS = frozenset({"credentials_file", "project"})
+_IDENTITIES = ("access_key_id", "profile", "credentials_file")
+
 
 class StoreSettings(BaseModel):
     """One object store: where it is, as whom it is used, and which of its buckets callers may
@@ -52,15 +68,39 @@ class StoreSettings(BaseModel):
     def _is_url(cls, value: str | None) -> str | None:
         if value is None:
             return None
-        parts = urlsplit(value)
-        if parts.scheme not in ("http", "https") or not parts.hostname or parts.username:
-            raise ValueError("write an endpoint as https://host or http://host:port")
+        wrong = ValueError("write an endpoint as https://host or http://host:port")
+        try:
+            parts = urlsplit(value)
+            if parts.scheme not in ("http", "https") or parts.query or parts.fragment:
+                raise wrong
+            host_and_port(parts.netloc, Scheme(parts.scheme))
+        except ValueError:
+            raise wrong from None
         return value.rstrip("/")
+
+    @field_validator("endpoint_aliases")
+    @classmethod
+    def _are_hosts(cls, value: list[str]) -> list[str]:
+        for alias in value:
+            try:
+                host_and_port(alias, Scheme.HTTPS)
+            except LocationError:
+                raise ValueError("write an alias as a host, with a port if it has one") from None
+        return value
 
     @model_validator(mode="after")
     def _fits(self) -> StoreSettings:
+        foreign = self.model_fields_set & (_OF_S3 if self.kind == "gcs" else _OF_GCS)
+        if foreign:
+            raise ValueError(f"a store of the kind {self.kind} takes no {min(foreign)}")
         if (self.access_key_id is None) != (self.secret_access_key is None):
             raise ValueError("access_key_id and secret_access_key need each other")
+        if self.session_token is not None and self.access_key_id is None:
+            raise ValueError("session_token needs access_key_id and secret_access_key")
+        given = [name for name in _IDENTITIES if getattr(self, name) is not None]
+        given += ["anonymous"] * self.anonymous
+        if len(given) > 1:
+            raise ValueError(f"{given[0]} and {given[1]} exclude each other")
         if self.kind == "oss" and self.endpoint is None:
             raise ValueError("a store of the kind oss needs its endpoint")
         if self.ca is not None and not self.ca.is_file():

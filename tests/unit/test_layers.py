@@ -32,7 +32,7 @@ ALLOWED: dict[str, set[str]] = {
     # Workers connect to what callers name, through the guard.
     "storage": {"access.outbound"},
     "settings": {"store_settings"},
-    "store_settings": set(),
+    "store_settings": {"storage.location"},
     "store_setup": {"settings", "store_settings", "storage"},
     "telemetry": set(),
     "health": {"settings"},

@@ -70,6 +70,30 @@ WRONG: list[tuple[dict[str, Any], str]] = [
         "secret_access_key",
     ),
     ({"stores": {"a": {"kind": "s3", "buckets": ["x"], "ca": "/none.pem"}}}, "none.pem"),
+    ({"stores": {"a": {**MAIN, "endpoint": "http://localhost:99999"}}}, "https://host"),
+    ({"stores": {"a": {**MAIN, "endpoint": "http://localhost/?x=1"}}}, "https://host"),
+    ({"stores": {"a": {**MAIN, "endpoint_aliases": ["https://host"]}}}, "an alias"),
+    ({"stores": {"a": {**MAIN, "anonymous": True}}}, "exclude each other"),
+    ({"stores": {"a": {**MAIN, "profile": "films"}}}, "exclude each other"),
+    ({"stores": {"a": {**MAIN, "credentials_file": "/a.json"}}}, "takes no credentials_file"),
+    ({"stores": {"a": {**MAIN, "kind": "gcs"}}}, "takes no access_key_id"),
+    (
+        {"stores": {"a": {"kind": "s3", "buckets": ["x"], "session_token": "hunter2"}}},
+        "session_token needs",
+    ),
+    (
+        {
+            "stores": {
+                "a": {
+                    "kind": "gcs",
+                    "buckets": ["x"],
+                    "anonymous": True,
+                    "credentials_file": "/a.json",
+                }
+            }
+        },
+        "exclude each other",
+    ),
     ({"stores": {n: {"kind": "s3", "buckets": ["x"]} for n in "ab"}}, "both list"),
     ({"bucket_aliases": {"old": "s3://new"}}, "no bucket"),
     ({"bucket_aliases": {"oss://old": "s3://new/key"}}, "no bucket"),

@@ -62,6 +62,8 @@ def told(error: Exception, side: Side, bucket: str, label: str) -> StorageError 
             "them, and finds in its log what is wrong."
         )
         return _failure(side, "FORBIDDEN", label, text)
+    if isinstance(error, requests.exceptions.RequestException | ConnectionError):
+        log.warning("gcs_failed", uri=label, error=_cause(error))
     if isinstance(error, requests.exceptions.SSLError):
         text = (
             "Google Cloud Storage showed no certificate that this server trusts; its operator "
@@ -69,9 +71,21 @@ def told(error: Exception, side: Side, bucket: str, label: str) -> StorageError 
         )
         return _failure(side, "UNAVAILABLE", label, text)
     if isinstance(error, requests.exceptions.RequestException | ConnectionError):
-        text = "Google Cloud Storage cannot be reached; retry the job in a moment."
+        text = (
+            "Google Cloud Storage cannot be reached; retry the job in a moment. If that does not "
+            "help, the server's operator checks the store's endpoint."
+        )
         return _failure(side, "UNAVAILABLE", label, text, transient=True)
     return None
+
+
+def _cause(error: BaseException) -> str:
+    """What an error comes from. The library's own text has the whole address, a session's too."""
+    kind, cause = type(error).__name__, error
+    while (inner := cause.__cause__ or cause.__context__) is not None:
+        cause = inner
+    known = isinstance(cause, OSError) and not isinstance(cause, requests.RequestException)
+    return f"{kind}: {cause}" if known else kind
 
 
 def _refusal(error: GoogleAPICallError, side: Side, bucket: str, label: str) -> StorageError:

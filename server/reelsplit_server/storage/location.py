@@ -32,7 +32,8 @@ _BUCKET = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{1,221}", re.ASCII)
 _LABEL = r"[a-z0-9_](?:[a-z0-9_-]{0,61}[a-z0-9_])?"
 _HOST = re.compile(rf"{_LABEL}(?:\.{_LABEL})*")
 _OSS_HOST = re.compile(r"(?P<bucket>[a-z0-9][a-z0-9-]{1,62})\.(?P<endpoint>oss(-[a-z0-9-]+)?\..+)")
-_QUERY = re.compile(r"\?[A-Za-z0-9_.-]+=")
+_QUERY = re.compile(r"\?(?:[^/?]*&)?[A-Za-z0-9_.-]+=")
+_CREDENTIALS = "holds a user name or password; credentials are never taken in URLs"
 _MOST_KEY = 1024
 _MOST_TEXT, _MOST_URL = 2048, 8192
 
@@ -117,7 +118,7 @@ def host_and_port(text: str, scheme: Scheme) -> str:
     """The authority of a URL in its one form, without the scheme's own port; `LocationError` for
     anything that two readers could read in two ways: userinfo, other digits, numbers as names."""
     if "@" in text:
-        raise LocationError("holds a user name or password; credentials are never taken in URLs")
+        raise LocationError(_CREDENTIALS)
     if not text.isascii() or "%" in text or "\\" in text:
         raise LocationError("has a host that is not ASCII; write it in its xn-- form")
     try:
@@ -170,7 +171,14 @@ def _file_path(text: str) -> str:
     if "\0" in text:
         raise LocationError("holds a NUL character")
     if not text.startswith("/"):
-        raise LocationError("is a relative path; write it from the root, such as /videos/film.mp4")
+        if "://" in text and not text[0].isalnum():
+            raise LocationError(
+                f"begins with {text[0]!r}; a URI begins with its scheme, such as s3://bucket/key"
+            )
+        raise LocationError(
+            "is a relative path; write it from the root, such as /videos/film.mp4, or a URI such "
+            "as s3://bucket/key"
+        )
     if ".." in PurePosixPath(text).parts:
         raise LocationError("holds '..'; write the path without it")
     return os.path.normpath(text)
@@ -185,8 +193,11 @@ def _object(scheme: Scheme, rest: str) -> Location:
         # Names of OSS buckets have no dots: what follows one is an endpoint.
         bucket, _, endpoint = authority.partition(".")
         endpoint = host_and_port(endpoint, Scheme.HTTPS)
+    if "@" in authority:
+        raise LocationError(_CREDENTIALS)
     if not _BUCKET.fullmatch(bucket):
-        raise LocationError(f"names no bucket; write {scheme}://bucket/key")
+        what = "a bucket as none can be called" if bucket else "no bucket"
+        raise LocationError(f"names {what}; write {scheme}://bucket/key")
     return Location(scheme=scheme, path=_key(key), bucket=bucket, endpoint=endpoint)
 
 
@@ -195,7 +206,10 @@ def _key(key: str) -> str:
         raise LocationError("names no object; write the key behind the bucket")
     if _QUERY.search(key):
         # A question mark is a part of a key; a signature that was copied along is not.
-        raise LocationError("holds a query, which keys have not; give an https URL to use one")
+        raise LocationError(
+            "has a key with a query, as of a copied signature, which is not taken; sources may be "
+            "given as https URLs with one"
+        )
     try:
         size = len(key.encode())
     except UnicodeEncodeError:

@@ -33,7 +33,7 @@ class Windows:
     run has read, and at most ``most``, so that what is fetched in vain when the reader jumps away
     stays small. From ``ahead`` bytes on, that is split into the window that is read and the one
     that is fetched meanwhile. ``cache`` is what is held in memory. With ``whole`` all of the
-    object is expected to be read: windows are ``most`` from the first on.
+    object is expected to be read: windows are as large as the cache allows from the first on.
     """
 
     first: int = 2**16
@@ -220,9 +220,10 @@ class RangeReader(io.RawIOBase):
     def _window(self, run: _Run) -> int:
         windows = self._windows
         alive = sum(self._consumed - each.used < windows.cache // 4 for each in self._runs)
-        most = min(windows.most, windows.cache // (4 * max(1, alive)))
         if windows.whole:
-            return max(windows.first, most)
+            # Two of them, and what was read a moment ago, are in memory together.
+            return max(windows.first, windows.cache * 3 // (8 * max(1, alive)))
+        most = min(windows.most, windows.cache // (4 * max(1, alive)))
         share = windows.share * (2 if run.read >= windows.ahead else 1)
         return max(windows.first, min(most, run.read // share))
 

@@ -87,14 +87,15 @@ class Routes:
             return found
         if place.scheme.is_web:
             return self._web(place, verb)
-        if verb == "read" and (named := endpoint or place.endpoint):
+        if named := endpoint or place.endpoint:
             # An endpoint that is none of ours gets no credentials: what it gives to anybody.
             url = f"https://{place.bucket}.{named}/{quote(place.path)}"
-            if self.is_allowed(f"{place.bucket}.{named}"):
+            if verb == "read" and self.is_allowed(f"{place.bucket}.{named}"):
                 return WebPlace(url=url, label=place.label)
-            raise LocationError(
-                f"names the endpoint {named}, which is none of this server's stores"
-            )
+            if not any(named in store.endpoints for store in self.stores):
+                raise LocationError(
+                    f"names the endpoint {named}, which is none of this server's stores"
+                )
         raise LocationError(
             f"names the bucket {place.bucket!r}, which this server may not use; its operator "
             f"lists {place.scheme}:// buckets in the settings of a store"

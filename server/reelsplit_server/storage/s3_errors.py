@@ -26,6 +26,7 @@ from botocore.exceptions import (
     UnknownCredentialError,
 )
 from botocore.parsers import ResponseParserError
+from urllib3.exceptions import HTTPError
 
 from reelsplit_server.storage.errors import StorageError
 from reelsplit_server.storage.s3_codes import (
@@ -47,8 +48,9 @@ from reelsplit_server.storage.s3_codes import (
 log = structlog.get_logger(__name__)
 Side = Literal["source", "output"]
 
-FAILURES = (BotoCoreError, ClientError, ResponseParserError)
-"""All that the library raises; some of it derives from nothing else."""
+FAILURES = (BotoCoreError, ClientError, ResponseParserError, HTTPError)
+"""All that the library raises; some of it derives from nothing else. The last comes through where
+an answer breaks off in its body."""
 _UNFINDABLE = (
     NoAuthTokenError,
     NoCredentialsError,
@@ -58,14 +60,13 @@ _UNFINDABLE = (
     UnknownCredentialError,
 )
 _UNRENEWED = (CredentialRetrievalError, MetadataRetrievalError, TokenRetrievalError)
-_PASSING = (
-    ConnectionError,
-    HTTPClientError,
-    IncompleteReadError,
-    ResponseParserError,
-    *_UNRENEWED,
-)
+_BROKEN = (ConnectionError, HTTPClientError, HTTPError)
+_PASSING = (*_BROKEN, IncompleteReadError, ResponseParserError, *_UNRENEWED)
 _CODE = re.compile(r"[A-Za-z0-9.]{1,60}")
+_LATER = (
+    "retry the job in a moment. If that does not help, the server's operator checks the store's "
+    "endpoint."
+)
 
 
 def helps_to_repeat(error: Exception) -> bool:
@@ -82,14 +83,7 @@ def helps_to_repeat(error: Exception) -> bool:
         return not any(
             word in str(error) for word in ("CERTIFICATE", "WRONG_VERSION", "certificate")
         )
-    again = (
-        ConnectionError,
-        HTTPClientError,
-        IncompleteReadError,
-        ResponseParserError,
-        *_UNRENEWED,
-    )
-    return isinstance(error, again)
+    return isinstance(error, _PASSING)
 
 
 def told(error: Exception, side: Side, bucket: str, label: str, where: str) -> StorageError:
@@ -121,13 +115,13 @@ def told(error: Exception, side: Side, bucket: str, label: str, where: str) -> S
         )
         return _failure(side, "UNAVAILABLE", label, text)
     if isinstance(error, ReadTimeoutError):
-        text = f"{where} did not answer in time; retry the job in a moment."
+        text = f"{where} did not answer in time; {_LATER}"
         return _failure(side, "UNAVAILABLE", label, text, transient=True)
-    if isinstance(error, ConnectionError | HTTPClientError):
-        text = f"{where} cannot be reached; retry the job in a moment."
+    if isinstance(error, _BROKEN):
+        text = f"{where} cannot be reached; {_LATER}"
         return _failure(side, "UNAVAILABLE", label, text, transient=True)
     if helps_to_repeat(error):
-        text = f"{where} gave an answer that cannot be read; retry the job in a moment."
+        text = f"{where} gave an answer that cannot be read; {_LATER}"
         return _failure(side, "UNAVAILABLE", label, text, transient=True)
     text = (
         f"{where} cannot be used with these settings ({type(error).__name__}); the server's "

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import os
 import stat
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path, PurePosixPath
 
 from reelsplit_server.storage.checksums import checksum_at
@@ -118,7 +117,7 @@ class Stores:
                 "another name.",
                 {"uri": target.label},
             )
-        ours = intent is not None and self._holds(target, intent)
+        ours = intent is not None and self.holds(target, intent)
         if not replace and not ours and self._exists(target):
             # Told before the work is done; publishing makes sure of it again.
             raise StorageError(
@@ -130,20 +129,19 @@ class Stores:
         return ours
 
     def place_file(self, scratch: Path, target: FilePlace, *, replace: bool) -> None:
-        """Move a finished file to its place in one step."""
-        if not stat.S_ISREG(scratch.lstat().st_mode):
-            # Only a worker that does not do as it was told makes anything else.
-            raise OSError(f"{scratch} is no regular file")
+        """Move a finished file to its place in one step. Raises `ValueError` where it is none."""
+        _size(scratch)
         self._files.publish(scratch, target.path, replace=replace)
 
     def begin(self, scratch: Path, target: ObjectPlace, checksum: str, *, replace: bool) -> Upload:
-        """Begin the upload of a finished file. Nothing is seen of it before `finish`."""
+        """Begin the upload of a finished file. Nothing is seen of it before `finish`. Raises
+        `ValueError` where there is no such file."""
         ending = PurePosixPath(target.key).suffix.lower()
         new = NewObject(
             bucket=target.bucket,
             key=target.key,
             label=target.label,
-            size=os.lstat(scratch).st_size,
+            size=_size(scratch),
             checksum=checksum,
             content_type=_CONTENT_TYPES.get(ending, "application/octet-stream"),
             replace=replace,
@@ -164,16 +162,22 @@ class Stores:
     def remove(self, target: Place, checksum: str) -> bool:
         """Delete what a job published, unless something else has replaced it since; false where
         there is nothing of the job's."""
-        if not self._holds(target, checksum):
-            return False
-        match target:
-            case FilePlace(path=path):
-                return self._files.delete(path)
-            case ObjectPlace(bucket=bucket, key=key):
-                self._objects[target.store].delete(bucket, [key])
-                return True
-            case _:
-                return False
+        return self.holds(target, checksum) and self.delete([target]) == 1
+
+    def delete(self, places: Sequence[Place]) -> int:
+        """Delete what lies at some places; answers how many that were, of those that are files,
+        and takes all others for there."""
+        count, keys = 0, dict[tuple[str, str], list[str]]()
+        for place in places:
+            match place:
+                case FilePlace(path=path):
+                    count += self._files.delete(path)
+                case ObjectPlace(store=store, bucket=bucket, key=key):
+                    keys.setdefault((store, bucket), []).append(key)
+        for (store, bucket), found in keys.items():
+            self._objects[store].delete(bucket, found)
+            count += len(found)
+        return count
 
     # --- Looking ---------------------------------------------------------------------------
 
@@ -198,7 +202,8 @@ class Stores:
             case _:
                 return False
 
-    def _holds(self, place: Place, checksum: str) -> bool:
+    def holds(self, place: Place, checksum: str) -> bool:
+        """Whether a segment with this checksum lies at a place."""
         match place:
             case FilePlace(path=path):
                 return self._files.exists(path) and checksum_at(self._files, path) == checksum
@@ -207,6 +212,18 @@ class Stores:
                 return found is not None and found.checksum == checksum
             case _:
                 return False
+
+
+def _size(scratch: Path) -> int:
+    """The bytes of a worker's file."""
+    try:
+        found = scratch.lstat()
+    except OSError as error:
+        raise ValueError(f"there is no finished file: {error.strerror}") from error
+    if not stat.S_ISREG(found.st_mode):
+        # Only a worker that does not do as it was told makes anything else.
+        raise ValueError("the finished file is no regular one")
+    return found.st_size
 
 
 def changed(label: str) -> StorageError:

@@ -10,6 +10,7 @@ from urllib.parse import quote
 
 _WIDTH = re.compile(r"0?([1-9][0-9]?)d", re.ASCII)
 _MOST_WIDTH = 20
+_ESCAPED = ("file:", "http:", "https:")
 NAMES = ("index", "start", "end", "stem", "job_id")
 
 
@@ -37,8 +38,9 @@ def check(template: str) -> None:
 
 def expand(template: str, values: Values) -> str:
     """The location of one segment."""
-    # Of a file URI the escapes will be read, and those of the source's name were read already.
-    stem = quote(values.stem, safe="") if template[:5].lower() == "file:" else values.stem
+    # Where escapes will be read, those of the source's name were read already.
+    escaped = template.lower().startswith(_ESCAPED)
+    stem = quote(values.stem, safe="") if escaped else values.stem
     made = []
     for literal, name, width in _parts(template):
         made.append(literal)

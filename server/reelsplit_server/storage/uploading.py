@@ -16,6 +16,7 @@ from pathlib import Path
 from reelsplit_server.storage.errors import StorageError
 from reelsplit_server.storage.grants import Part, PartsUpload, Request, SessionUpload
 from reelsplit_server.storage.http import Http, Repeats, Response, WireError
+from reelsplit_server.storage.s3_codes import EXPIRED
 
 Sign = Callable[[Sequence[Part]], Sequence[Request]]
 """Answers the requests of some parts, in their order."""
@@ -230,6 +231,13 @@ def _refusal(label: str, status: int, code: str) -> StorageError:
         return StorageError(
             "OUTPUT_EXISTS",
             f"There is something at {label} already. Ask to replace it, or choose another name.",
+            {"uri": label},
+        )
+    if code in EXPIRED:
+        return StorageError(
+            "OUTPUT_FORBIDDEN",
+            f"Writing {label} was refused ({told}): the server's credentials have expired. Its "
+            "operator renews them; then retry the job.",
             {"uri": label},
         )
     if status in (401, 403):

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import os
+import socket
 import ssl
+import struct
 import threading
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
@@ -23,13 +26,15 @@ class Sent:
 
 @dataclass(frozen=True, slots=True)
 class Reply:
-    """An answer. With ``lost`` the connection is closed without one, with ``cut`` in its middle."""
+    """An answer. With ``lost`` the connection is closed without one, with ``cut`` in its middle;
+    with ``reset`` it breaks before one."""
 
     status: int = 200
     body: bytes = b""
     headers: Mapping[str, str] = field(default_factory=dict)
     lost: bool = False
     cut: bool = False
+    reset: bool = False
 
 
 class Recorder:
@@ -90,7 +95,11 @@ def recording(
             recorder.sent.append(sent)
             recorder.arrived.set()
             reply = recorder.answer(sent)
-            if reply.lost:
+            if reply.reset:
+                linger = struct.pack("ii", 1, 0)
+                self.connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, linger)
+                os.close(self.connection.detach())
+            if reply.lost or reply.reset:
                 return
             self.send_response(reply.status)
             for name, value in {"Content-Length": str(len(reply.body)), **reply.headers}.items():

@@ -115,6 +115,8 @@ def test_other_stores_are_told_apart(text: str, scheme: Scheme) -> None:
         ("s3://key:secret@bucket/film.mp4", "s3://bucket/film.mp4"),
         ("s3://key:secret@bucket/a@b?c#d.mp4", "s3://bucket/a@b?c#d.mp4"),
         ("s3://bucket/film.mp4?X-Amz-Signature=secret", "s3://bucket/film.mp4"),
+        ("s3://bucket/film.mp4?acl&X-Amz-Signature=secret", "s3://bucket/film.mp4"),
+        ("s3://bucket/a&b=c?d.mp4", "s3://bucket/a&b=c?d.mp4"),
         ("oss://id:secret@bucket.oss-cn-x.host/a", "oss://bucket.oss-cn-x.host/a"),
         ("gs://bucket", "gs://bucket"),
         ("https://me:secret@host:8443/{index}.mp4?secret", "https://host:8443/{index}.mp4"),
@@ -241,6 +243,27 @@ def test_what_names_no_object_is_refused(text: str) -> None:
 def test_a_url_has_one_form(text: str, url: str, endpoint: str, path: str) -> None:
     place = parse(text)
     assert (place.url, place.endpoint, place.path, place.bucket) == (url, endpoint, path, "")
+
+
+@pytest.mark.parametrize(
+    ("text", "says"),
+    [
+        (" s3://bucket/key", "begins with ' '"),
+        ("\ufeffs3://bucket/key", "begins with '\\\\ufeff'"),
+        ('"s3://bucket/key"', "begins with '\"'"),
+        ("s3:bucket/key", "a URI such as s3://bucket/key"),
+        ("film.mp4", "a path|from the root"),
+        ("s3:///key", "names no bucket"),
+        ("s3://my bucket/key", "as none can be called"),
+        ("s3://AKIA:hunter2@bucket/key", "user name or password"),
+        ("s3://bucket/watch?v=1", "a key with a query"),
+        ("s3://bucket/a.mp4?acl&Signature=hunter2", "a key with a query"),
+    ],
+)
+def test_what_is_wrong_with_a_uri_is_said(text: str, says: str) -> None:
+    with pytest.raises(LocationError, match=says) as caught:
+        parse(text)
+    assert "hunter2" not in str(caught.value)
 
 
 @pytest.mark.parametrize("query", ["", "?OSSAccessKeyId=a&Signature=b"])

@@ -13,6 +13,7 @@ from reelsplit_server.storage.routes import (
     Place,
     Routes,
     StoreRoute,
+    Verb,
     WebPlace,
 )
 
@@ -100,6 +101,21 @@ def test_an_object_leads_to_a_store(
 def test_what_no_store_takes_is_refused(text: str, endpoint: str | None) -> None:
     with pytest.raises(LocationError):
         ROUTES.resolve(parse(text), "read", endpoint)
+
+
+@pytest.mark.parametrize("verb", ["read", "write"])
+@pytest.mark.parametrize(
+    ("text", "endpoint", "says"),
+    [
+        ("oss://film/a", "cdn.elsewhere", "the endpoint cdn.elsewhere"),
+        ("oss://film.oss-evil.example/a", None, "the endpoint oss-evil.example"),
+        ("oss://other/a", "oss-internal.example", "the bucket 'other'"),
+        ("oss://other/a", None, "the bucket 'other'"),
+    ],
+)
+def test_what_is_wrong_is_named(text: str, endpoint: str | None, says: str, verb: Verb) -> None:
+    with pytest.raises(LocationError, match=says):
+        ROUTES.resolve(parse(text), verb, endpoint)
 
 
 def test_an_allowed_host_that_is_no_store_of_ours_is_read_without_credentials() -> None:

@@ -17,6 +17,8 @@ from reelsplit_server.storage.s3 import S3Config, S3Store
 from tests.services import seaweedfs
 from tests.unit.storage.recorder import Recorder, Reply, Sent, error, recording, script
 from tests.unit.storage.s3_help import body_of, failing, put, send_all, store, target
+from tests.unit.storage.site import Asked, Sender, Site
+from tests.unit.storage.site import head as site_head
 
 BODY = b"frames! " * 100
 PATIENT = Wire(timeout=20.0, patience=120.0)
@@ -27,6 +29,31 @@ CREATED = Reply(
 COMPLETED = Reply(
     200, b'<CompleteMultipartUploadResult><ETag>"tag"</ETag></CompleteMultipartUploadResult>'
 )
+
+
+def breaks_off(asked: Asked, send: Sender) -> bool:
+    """Refuses, and breaks the connection before it has said why."""
+    if asked.method == "HEAD":
+        send(site_head(403, {"Content-Length": "0"}))
+        return True
+    send(site_head(403, {"Content-Length": "500"}) + b"<Error>")
+    send.reset()
+    return False
+
+
+def test_a_refusal_that_breaks_off_is_asked_for_again() -> None:
+    wire = Wire(timeout=20, patience=0.5)
+    with Site(breaks_off) as site:
+        config = S3Config(
+            endpoint=site.url("").rstrip("/"), access_key_id="A", secret_access_key="b", wire=wire
+        )
+        s3 = S3Store(config)
+        try:
+            failure = failing(lambda: s3.stat("films", "a.mp4", "s3://films/a.mp4"))
+        finally:
+            s3.close()
+    assert (failure.reason, failure.transient) == ("SOURCE_UNAVAILABLE", True)
+    assert len(site.asked) > 2
 
 
 @contextmanager

@@ -103,3 +103,5 @@ def test_the_stem_is_escaped_where_escapes_are_read() -> None:
     place = parse(expand("file:///o/{stem}{index}.mp4", values))
     assert place.path == "/o/100%2f? #ä0.mp4"
     assert parse(expand("/o/{stem}{index}.mp4", values)).path == "/o/100%2f? #ä0.mp4"
+    place = parse(expand("HTTPS://b-x.oss-x.example/{stem}{index}.mp4", values))
+    assert (place.bucket, place.path) == ("b-x", "100%2f? #ä0.mp4")

@@ -176,6 +176,13 @@ def test_a_refusal_is_told_after_one_more_signature(
     assert max(signer.parts.count(number) for number in signer.parts) == 2
 
 
+def test_credentials_that_have_expired_are_told(weather: Weather, file: Path) -> None:
+    weather.will(*[sky.refused(400, "ExpiredToken")] * 100)
+    error = failing(file, parts_grant(), Signer(weather), transient=False)
+    assert error.reason == "OUTPUT_FORBIDDEN"
+    assert "have expired" in error.message
+
+
 @pytest.mark.parametrize(
     ("answer", "transient"),
     [
