@@ -7,7 +7,7 @@ from fractions import Fraction
 from reelsplit.types.error import Error
 from reelsplit_server.engine.seam import RemoveError
 
-__all__ = ["RemoveError", "internal", "too_late", "worker_died"]
+__all__ = ["RemoveError", "internal", "store_unavailable", "too_late", "worker_died"]
 
 
 def worker_died(tries: int) -> Error:
@@ -27,6 +27,15 @@ def too_late(what: str, limit: Fraction | float | None) -> Error:
         reason="DEADLINE_EXCEEDED",
         message=f"The {what} took longer than its timeout of {seconds:g} s.",
         metadata={"timeout": f"{seconds:g}s"},
+    )
+
+
+def store_unavailable() -> Error:
+    """The server could not keep what became of the work."""
+    return Error(
+        reason="STORE_UNAVAILABLE",
+        message="The server could not keep the state of the job: the disk of its data folder may "
+        "be full or read-only, or its database locked. Mend that, then retry the job.",
     )
 
 

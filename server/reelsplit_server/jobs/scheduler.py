@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import dataclasses
+import functools
 import heapq
 import shutil
 import time
@@ -18,8 +19,10 @@ from reelsplit.types.job import JobState
 from reelsplit.types.segment import Segment, SegmentState
 from reelsplit_server.engine import seam
 from reelsplit_server.jobs.active import ANALYSIS, ActiveJob
-from reelsplit_server.jobs.failures import internal, too_late
+from reelsplit_server.jobs.database import StoreUnavailableError
+from reelsplit_server.jobs.failures import internal, store_unavailable, too_late
 from reelsplit_server.jobs.log import EventLog
+from reelsplit_server.jobs.patience import kept
 from reelsplit_server.jobs.records import JobRecord
 from reelsplit_server.jobs.rows import NoSuchJobError
 from reelsplit_server.jobs.store import Store
@@ -65,7 +68,7 @@ class Scheduler:
             await self._put_back(record)
             if record.state is JobState.CANCELLING:
                 await self._store.change_job(
-                    record.job_id, JobState.CANCELLED, expire=_kept(record)
+                    record.job_id, JobState.CANCELLED, expire=_expiry(record)
                 )
             else:
                 await self._activate(record)
@@ -97,7 +100,7 @@ class Scheduler:
         ended in the meantime."""
         if record.state is JobState.PENDING:
             return await self._store.change_job(
-                record.job_id, JobState.CANCELLED, expire=_kept(record)
+                record.job_id, JobState.CANCELLED, expire=_expiry(record)
             )
         job = self._jobs.get(record.job_id)
         if job is None or job.ending:
@@ -239,7 +242,8 @@ class Scheduler:
                 asyncio.get_running_loop().call_later(job.again[key], self._again, job, key)
             if not task.cancelled() and (error := task.exception()) is not None:
                 log.error("unit_failed", job_id=job.record.job_id, exc_info=error)
-                self.fail(job, internal(error))
+                lost = isinstance(error, StoreUnavailableError)
+                self.fail(job, store_unavailable() if lost else internal(error))
             self._end_if_done(job)
             self._wake.set()
 
@@ -342,9 +346,14 @@ class Scheduler:
         self._events.progress(job.record.principal, job.record.job_id, None)
         folder = self._units.folder(job.record.job_id)
         await asyncio.to_thread(shutil.rmtree, folder, ignore_errors=True)
-        record = await self._store.change_job(
-            job.record.job_id, state, error=error, expire=_kept(job.record)
+        end = functools.partial(
+            self._store.change_job,
+            job.record.job_id,
+            state,
+            error=error,
+            expire=_expiry(job.record),
         )
+        record = await kept(end)
         log.info(
             "job_ended",
             job_id=record.job_id,
@@ -359,11 +368,12 @@ class Scheduler:
             page, _ = await self._store.segments(record.job_id, states=[SegmentState.RUNNING])
             if not page:
                 return
-            await self._engine.abandon([self._units.unit(record, segment) for segment in page])
             for segment in page:
+                _, intent = await self._store.segment(record.job_id, segment.index)
+                self._engine.abandon([self._units.unit(record, segment, intent=intent)])
                 await self._store.change_segment(segment, SegmentState.PLANNED)
 
 
-def _kept(record: JobRecord) -> timedelta:
+def _expiry(record: JobRecord) -> timedelta:
     assert record.spec.time_to_live is not None
     return timedelta(seconds=float(record.spec.time_to_live))

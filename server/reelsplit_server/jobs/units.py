@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import dataclasses
+import functools
 import shutil
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -17,8 +18,10 @@ from reelsplit.types.error import Error
 from reelsplit.types.segment import Segment, SegmentState
 from reelsplit_server.engine import seam
 from reelsplit_server.jobs.active import ANALYSIS, ActiveJob, length
-from reelsplit_server.jobs.failures import too_late, worker_died
+from reelsplit_server.jobs.database import StoreUnavailableError
+from reelsplit_server.jobs.failures import store_unavailable, too_late, worker_died
 from reelsplit_server.jobs.log import EventLog
+from reelsplit_server.jobs.patience import kept
 from reelsplit_server.jobs.records import JobRecord
 from reelsplit_server.jobs.store import Store
 
@@ -95,7 +98,10 @@ class Units:
         outcome = await self._run(job, ANALYSIS, unit, on_report, None)
         match outcome:
             case seam.PlanDone(source=source, notices=notices):
-                job.record = await self._store.plan_complete(job.record.job_id, source, notices)
+                finish = functools.partial(
+                    self._store.plan_complete, job.record.job_id, source, notices
+                )
+                job.record = await kept(finish)
                 job.meter.source(source.duration)
                 job.meter.plan_complete = True
                 await self.tick(job, force=True)
@@ -104,6 +110,8 @@ class Units:
 
     async def _planned(self, job: ActiveJob, segments: Sequence[Segment]) -> None:
         known = job.record.segment_count
+        if any(segment.index >= self._limits.most_segments for segment in segments):
+            raise ValueError("the worker plans more segments than it may")
         job.record = await self._store.plan(job.record.job_id, segments)
         for segment in segments:
             if segment.index >= known and segment.error is None and job.record.spec.output:
@@ -116,7 +124,8 @@ class Units:
         """Make a segment and keep what came of it."""
         job_id = job.record.job_id
         segment, intent = await self._store.segment(job_id, index)
-        begun = asyncio.create_task(self._store.change_segment(segment, SegmentState.RUNNING))
+        begin = functools.partial(self._store.change_segment, segment, SegmentState.RUNNING)
+        begun = asyncio.create_task(kept(begin))
         try:
             job.record, segment = await asyncio.shield(begun)
         except asyncio.CancelledError:
@@ -143,12 +152,12 @@ class Units:
         finally:
             # Also when the unit was stopped: it will be made again, or skipped.
             state, told = _ended(segment, outcome)
-            job.record, segment = await self._store.change_segment(told, state)
+            # First of all, since what lies there may be all that fills the disk.
+            await asyncio.to_thread(shutil.rmtree, unit.scratch, ignore_errors=True)
+            job.record, segment = await kept(lambda: self._store.change_segment(told, state))
             frames = segment.frame_count
             counts = state is not SegmentState.PLANNED
             job.meter.ended(self._clock(), index, seconds, frames, counts=counts)
-            # A worker that was killed could not.
-            await asyncio.to_thread(shutil.rmtree, unit.scratch, ignore_errors=True)
         await self.tick(job, force=True)
         if state is SegmentState.FAILED:
             log.info("segment_failed", job_id=job_id, segment=index, error=told.error)
@@ -204,6 +213,9 @@ class Units:
             outcome = seam.Failed(error=worker_died(tries), transient=True)
         except TimeoutError:
             outcome = seam.Failed(error=too_late("segment", timeout), transient=False)
+        except StoreUnavailableError:
+            # What the worker reported could not be kept.
+            outcome = seam.Failed(error=store_unavailable(), transient=True)
         log.info(
             "unit_done",
             job_id=unit.job_id,
@@ -225,7 +237,10 @@ class Units:
         job.told = now
         progress = job.meter.progress(job.record)
         # Kept before it is told, so that no restart can go behind what was told.
-        await self._store.raise_percent(job.record.job_id, progress.percent)
+        try:
+            await self._store.raise_percent(job.record.job_id, progress.percent)
+        except StoreUnavailableError:
+            return
         if job.ending:
             return
         self._events.progress(job.record.principal, job.record.job_id, progress)

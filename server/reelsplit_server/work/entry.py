@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import ctypes
+import errno
 import multiprocessing
 import multiprocessing.connection
 import os
@@ -11,10 +12,12 @@ import signal
 import sys
 import threading
 import traceback
+from contextlib import closing
 
 from reelsplit.types.error import Error
 from reelsplit_server.media.errors import MediaError
 from reelsplit_server.storage.errors import StorageError
+from reelsplit_server.storage.files import disk_full
 from reelsplit_server.storage.grants import SourceGrant
 from reelsplit_server.work.channel import Channel
 from reelsplit_server.work.units import Analyse, Failed, Render, Unit
@@ -51,9 +54,8 @@ def execute(unit: Unit, grant: SourceGrant, path: str, name: str, secret: str) -
     # The server knows this function by name and must not load a codec for it.
     from reelsplit_server.work import analyse, render
 
-    channel = Channel(path, name, secret)
     # Without the server there is nobody to report to, and nothing may be published.
-    with contextlib.suppress(ConnectionError):
+    with contextlib.suppress(ConnectionError), closing(Channel(path, name, secret)) as channel:
         try:
             unit.folder.mkdir(mode=0o700, parents=True, exist_ok=True)
             match unit:
@@ -67,11 +69,17 @@ def execute(unit: Unit, grant: SourceGrant, path: str, name: str, secret: str) -
         except ConnectionError:
             raise
         except Exception as error:
-            traceback.print_exc()
-            told = Error(
-                reason="INTERNAL",
-                message="The worker met a fault of its own; the server's log has the details.",
-                metadata={"detail": f"{type(error).__name__}: {error}"[:500]},
-            )
-            channel.tell(Failed(error=told, transient=False))
-    channel.close()
+            channel.tell(Failed(error=_fault(error), transient=False))
+
+
+def _fault(error: Exception) -> Error:
+    """What is told of an exception that no layer understood."""
+    if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT):
+        full = disk_full()
+        return Error(reason=full.reason, message=full.message)
+    traceback.print_exception(error)
+    return Error(
+        reason="INTERNAL",
+        message="The worker met a fault of its own; the server's log has the details.",
+        metadata={"detail": f"{type(error).__name__}: {error}"[:500]},
+    )

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import errno
 import os
 from collections.abc import Sequence
 from fractions import Fraction
@@ -27,7 +26,6 @@ from reelsplit_server.media.plan import (
 )
 from reelsplit_server.media.render import render
 from reelsplit_server.storage.checksums import digest
-from reelsplit_server.storage.files import disk_full
 from reelsplit_server.storage.grants import (
     Part,
     PartsUpload,
@@ -52,21 +50,18 @@ def run(unit: Render, grant: SourceGrant, channel: Channel) -> None:
     """Make the segment in the scratch folder, and have it published."""
     most_pixels.set(unit.most_pixels)
     scratch = scratch_file(unit)
-    try:
-        scratch.parent.mkdir(parents=True, exist_ok=True)
-        with opened(grant, channel) as (file, _):
-            result = _render(unit, file, scratch, channel)
-        _sync(scratch)
-        with scratch.open("rb") as made:
-            checksum = digest(made)
-        segment = dataclasses.replace(
-            _describe(unit.segment, result),
-            size_bytes=scratch.stat().st_size,
-            checksum=checksum,
-        )
-        _publish(scratch, segment, target_label(unit), channel)
-    except OSError as error:
-        raise disk_full() if error.errno == errno.ENOSPC else error from error
+    scratch.parent.mkdir(parents=True, exist_ok=True)
+    with opened(grant, channel) as (file, _):
+        result = _render(unit, file, scratch, channel)
+    _sync(scratch)
+    with scratch.open("rb") as made:
+        checksum = digest(made)
+    segment = dataclasses.replace(
+        _describe(unit.segment, result),
+        size_bytes=scratch.stat().st_size,
+        checksum=checksum,
+    )
+    _publish(scratch, segment, target_label(unit), channel)
 
 
 def _publish(scratch: Path, segment: Segment, label: str, channel: Channel) -> None:
