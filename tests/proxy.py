@@ -14,8 +14,7 @@ class Proxy:
     a request's head comes in one piece."""
 
     def __init__(self, target: str) -> None:
-        host, _, port = target.rpartition(":")
-        self._target = (host, int(port))
+        self.aim(target)
         self._listener = socket.create_server(("127.0.0.1", 0))
         self._lines: set[socket.socket] = set()
         self._threads: list[threading.Thread] = []
@@ -35,6 +34,11 @@ class Proxy:
     @property
     def endpoint(self) -> str:
         return f"http://{self.address}"
+
+    def aim(self, target: str) -> None:
+        """Pass new connections on to another place."""
+        host, _, port = target.rpartition(":")
+        self._target = (host, int(port))
 
     def close(self) -> None:
         self.release.set()

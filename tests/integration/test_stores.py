@@ -282,9 +282,9 @@ def test_the_command_reaches_what_its_user_reaches(
         "AWS_DEFAULT_REGION": "us-east-1",
     }
     template = f"s3://{OUT}/{prefix}/{{stem}}_{{index}}.mp4"
+    command = [sys.executable, "-m", "reelsplit.cli.main", "split"]
     done = subprocess.run(
-        [sys.executable, "-m", "reelsplit.cli.main", "split", f"s3://{IN}/films/clip.mp4"]
-        + [template, "--every", "5", "--json"],
+        [*command, f"s3://{IN}/films/clip.mp4", template, "--every", "5", "--json"],
         env={**os.environ, **told},
         capture_output=True,
         text=True,
@@ -375,6 +375,159 @@ def test_cancelling_leaves_no_upload_behind(
             assert job.cancel().state is JobState.CANCELLED
             wait_for(lambda: pieces.uploads(prefix) == [])
     assert pieces.keys(prefix) == []
+
+
+def completion(line: str) -> bool:
+    return line.startswith("POST ") and "uploadId=" in line
+
+
+def test_a_segment_that_appears_after_its_server_was_killed_is_listed_by_the_next(
+    tmp_path: Path, seaweed: Service, footage: Bucket, pieces: Bucket, prefix: str
+) -> None:
+    with proxied(seaweed.endpoint.partition("://")[2]) as proxy:
+        server = ServerProcess(tmp_path, environment=environment(stores(seaweed, proxy.endpoint)))
+        with server:
+            proxy.holds = completion
+            template = f"s3://{OUT}/{prefix}/{{index}}.mp4"
+            with Client(server.address, timeout=60) as client:
+                job = client.submit(f"s3://{IN}/films/clip.mp4", ranges((0, 1)), template)
+                assert proxy.held.wait(120)
+                server.kill()
+                proxy.holds = lambda line: False
+                proxy.release.set()
+                wait_for(lambda: pieces.keys(prefix) == [f"{prefix}/0.mp4"])
+                server.start()
+                (segment,) = succeeded(job)
+            assert segment.attempt == 2
+            assert pieces.keys(prefix) == [f"{prefix}/0.mp4"]
+            assert pieces.uploads(prefix) == []
+            assert job_folders(tmp_path) == []
+
+
+def job_folders(folder: Path) -> list[str]:
+    """What jobs left among the server's working files."""
+    return [each.name for each in (folder / "data" / "scratch").iterdir() if each.is_dir()]
+
+
+def test_a_store_that_hangs_holds_up_neither_a_cancel_nor_the_end_of_the_server(
+    tmp_path: Path, seaweed: Service, footage: Bucket, pieces: Bucket, prefix: str
+) -> None:
+    with proxied(seaweed.endpoint.partition("://")[2]) as proxy:
+        told = environment(
+            stores(seaweed, proxy.endpoint),
+            REELSPLIT_STORAGE_TIMEOUT="600",
+            REELSPLIT_STORAGE_PATIENCE="600",
+            REELSPLIT_GRACE="0",
+        )
+        with (
+            ServerProcess(tmp_path, environment=told) as server,
+            Client(server.address, timeout=60) as client,
+        ):
+            proxy.holds = lambda line: True
+            template = f"s3://{OUT}/{prefix}/{{index}}.mp4"
+            job = client.submit(f"s3://{IN}/films/clip.mp4", ranges((0, 1)), template)
+            other = client.submit(f"s3://{IN}/films/clip.mp4", ranges((0, 1)), template)
+            assert proxy.held.wait(120)
+            assert job.cancel().state is JobState.CANCELLED
+            assert job_folders(tmp_path) == []
+            wait_for(lambda: other.get().state is JobState.RUNNING)
+            assert server.terminate() == 0
+        assert "never retrieved" not in server.log
+        assert "Traceback" not in server.log
+
+
+def test_a_store_that_is_down_at_first_is_tried_again(
+    tmp_path: Path, seaweed: Service, pieces: Bucket, prefix: str, clip: Path
+) -> None:
+    with proxied("127.0.0.1:1") as proxy:
+        settings = {"storage_patience": 0.1, "tries": 10}
+        with (
+            served(tmp_path, stores=stores(seaweed, proxy.endpoint), **settings) as server,
+            Client(server.address, timeout=60) as client,
+        ):
+            (server.root / "clip.mp4").write_bytes(clip.read_bytes())
+            template = f"s3://{OUT}/{prefix}/{{index}}.mp4"
+            job = client.submit(str(server.root / "clip.mp4"), ranges((0, 1)), template)
+            for event in job.watch():
+                match event.event:
+                    case SegmentChanged(segment=segment) if segment.attempt >= 2:
+                        break
+            proxy.aim(seaweed.endpoint.partition("://")[2])
+            (segment,) = succeeded(job)
+    assert segment.attempt >= 2
+    assert pieces.keys(prefix) == [f"{prefix}/0.mp4"]
+
+
+def test_a_source_that_stays_away_is_named(tmp_path: Path, seaweed: Service) -> None:
+    with proxied("127.0.0.1:1") as proxy:
+        settings = {"storage_patience": 0.1, "tries": 2}
+        with (
+            served(tmp_path, stores=stores(seaweed, proxy.endpoint), **settings) as server,
+            Client(server.address, timeout=60) as client,
+        ):
+            uri = f"s3://{IN}/films/clip.mp4"
+            done = finished(client.submit(uri, every(1)))
+    assert done.error is not None
+    assert (done.error.reason, done.error.metadata) == ("SOURCE_UNAVAILABLE", {"uri": uri})
+    assert uri in done.error.message
+
+
+def test_a_restart_with_other_settings_says_what_is_no_longer_allowed(
+    tmp_path: Path, seaweed: Service, footage: Bucket, pieces: Bucket, prefix: str
+) -> None:
+    with proxied(seaweed.endpoint.partition("://")[2]) as proxy:
+        server = ServerProcess(tmp_path, environment=environment(stores(seaweed, proxy.endpoint)))
+        with server:
+            proxy.holds = part_upload
+            template = f"s3://{OUT}/{prefix}/{{index}}.mp4"
+            with Client(server.address, timeout=60) as client:
+                job = client.submit(f"s3://{IN}/films/clip.mp4", ranges((0, 1)), template)
+                assert proxy.held.wait(120)
+                server.kill()
+                fewer = {"main": {**store(seaweed), "buckets": [OUT]}}
+                server.environment = environment(fewer)
+                server.start()
+                assert finished(job).state is JobState.FAILED
+                (segment,) = job.segments()
+                assert segment.error is not None
+                assert segment.error.reason == "SOURCE_FORBIDDEN"
+                server.kill()
+                server.environment = environment({})
+                server.start()
+                job.retry()
+                assert finished(job).state is JobState.FAILED
+                (segment,) = job.segments()
+                assert segment.error is not None
+                assert segment.error.reason == "SOURCE_FORBIDDEN"
+
+
+def test_a_local_source_that_is_touched_fails_the_job_and_its_retry(
+    tmp_path: Path, clip: Path
+) -> None:
+    with (
+        served(tmp_path, workers=1) as server,
+        Client(server.address, timeout=60) as client,
+    ):
+        film = server.root / "clip.mp4"
+        film.write_bytes(clip.read_bytes())
+        job = client.submit(str(film), every(0.5), f"{server.root}/{{index}}.mp4")
+        for event in job.watch():
+            match event.event:
+                case SegmentChanged(segment=segment) if segment.state is SegmentState.PUBLISHED:
+                    os.truncate(film, film.stat().st_size - 100)
+                    break
+        for _ in range(2):
+            done = finished(job)
+            assert done.error is not None
+            assert (done.error.reason, done.error.metadata) == (
+                "SOURCE_CHANGED",
+                {"uri": str(film)},
+            )
+            job.retry()
+        finished(job)
+        listed = {s.uri for s in job.segments() if s.state is SegmentState.PUBLISHED}
+        assert listed == {str(path) for path in server.root.glob("[0-9]*.mp4")}
+        assert job_folders(tmp_path) == []
 
 
 # --- Other stores ----------------------------------------------------------------------------

@@ -3,31 +3,17 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import dataclasses
-import errno
 import functools
+import re
 from collections.abc import Callable, Sequence
-from concurrent.futures import ThreadPoolExecutor
-from pathlib import Path
 from typing import Any, TypeVar
 
-import structlog
-
-from reelsplit.types.error import Error
-from reelsplit.types.output import OverwritePolicy
 from reelsplit.types.segment import Segment
-from reelsplit_server.engine.seam import (
-    OnReport,
-    Published,
-    Publishing,
-    RemoveError,
-    Render,
-    Target,
-    Unit,
-)
+from reelsplit.wire import to_message
+from reelsplit_server.engine.desks import Desks, replaces
+from reelsplit_server.engine.seam import OnReport, Published, Publishing, Render, Unit
 from reelsplit_server.storage.errors import StorageError
-from reelsplit_server.storage.files import disk_full
 from reelsplit_server.storage.grants import (
     Part,
     PartsUpload,
@@ -39,77 +25,24 @@ from reelsplit_server.storage.grants import (
 )
 from reelsplit_server.storage.object_store import ObjectStore, Upload
 from reelsplit_server.storage.routes import FilePlace, ObjectPlace, Place
-from reelsplit_server.storage.stores import Stores
 from reelsplit_server.work.asks import Answer, Ask, Finished, Renew, Sign, Uploaded
 from reelsplit_server.work.targets import scratch_file, target_uri
 
-log = structlog.get_logger(__name__)
 ResultT = TypeVar("ResultT")
-_CLEARING = 10.0
-"""How long clearing up may take when the server stops, in seconds."""
-
-
-class Desks:
-    """Has the threads in which stores are spoken to, and all desks."""
-
-    def __init__(self, stores: Stores, units: int) -> None:
-        """``units`` is how many units run at the same time."""
-        self._stores = stores
-        # Some more, so that calls that hang hold up no others.
-        self._threads = ThreadPoolExecutor(2 * units + 16, thread_name_prefix="stores")
-        self._clearing: set[asyncio.Task[None]] = set()
-
-    def desk(self, unit: Unit, on_report: OnReport) -> Desk:
-        """The desk of one unit."""
-        return Desk(self, self._stores, unit, on_report)
-
-    async def call(self, work: Callable[[], ResultT]) -> ResultT:
-        """Do something that blocks."""
-        return await asyncio.get_running_loop().run_in_executor(self._threads, work)
-
-    def clear(self, work: asyncio.Task[None]) -> None:
-        """Let something go on that nobody waits for."""
-        self._clearing.add(work)
-        work.add_done_callback(self._clearing.discard)
-
-    async def remove(self, targets: Sequence[Target]) -> int:
-        """Delete what a job published; see `seam.Engine.remove`."""
-        count = 0
-        for target in targets:
-            try:
-                place = self._stores.resolve(target.uri, target.endpoint, "write")
-                work = functools.partial(self._stores.remove, place, target.checksum)
-                count += await self.call(work)
-            except StorageError as error:
-                raise RemoveError(told(error)) from error
-        return count
-
-    async def abandon(self, units: Sequence[Render]) -> None:
-        """Give up what an earlier server was uploading; see `seam.Engine.abandon`."""
-        for unit in units:
-            try:
-                place = self._stores.resolve(target_uri(unit), unit.output.endpoint, "write")
-                count = await self.call(functools.partial(self._stores.abort_abandoned, place))
-            except StorageError as error:
-                log.warning("uploads_not_aborted", job_id=unit.job_id, error=error.message)
-            else:
-                if count:
-                    log.info("uploads_aborted", job_id=unit.job_id, unit=unit.label, count=count)
-
-    async def close(self) -> None:
-        """End when what is being cleared up is, or after some seconds."""
-        if self._clearing:
-            await asyncio.wait(self._clearing, timeout=_CLEARING)
-        self._threads.shutdown(wait=False, cancel_futures=True)
-        self._stores.close()
+_PROMPT = 1.0
+"""How long a unit that has ended waits for its clearing up, in seconds; it goes on by itself."""
+_MOST_PARTS = 100
+"""How many parts are signed for one asking: workers ask for fewer."""
+_CHECKSUM = re.compile(r"sha256:[0-9a-f]{64}")
 
 
 class Desk:
-    """Serves one unit. A refusal is a `StorageError`."""
+    """Serves one unit. A refusal is a `StorageError`; a worker that asks for what it cannot have
+    gets a `ValueError`."""
 
-    def __init__(self, desks: Desks, stores: Stores, unit: Unit, on_report: OnReport) -> None:
+    def __init__(self, desks: Desks, unit: Unit, on_report: OnReport) -> None:
         self._desks = desks
-        self._stores = stores
+        self._stores = desks.stores
         self._unit = unit
         self._on_report = on_report
         self._source: Place | None = None
@@ -117,8 +50,11 @@ class Desk:
         self._replace = False
         self._segment: Segment | None = None
         self._upload: Upload | None = None
+        self._appeared = False
+        """Whether the segment may lie at its place, and nobody else's with the same bytes."""
         self._busy: asyncio.Future[Any] | None = None
-        self._finishing = False
+        self.finishing = False
+        """Whether the segment is appearing at its place right now."""
         self.given_up = False
         """Whether the unit was stopped, so that nothing of it may appear any more."""
         self.published: Published | None = None
@@ -130,24 +66,31 @@ class Desk:
         self._source = self._stores.resolve(unit.source.uri or "", unit.source.endpoint, "read")
         if isinstance(unit, Render):
             uri = target_uri(unit)
-            self._target = self._stores.resolve(uri, unit.output.endpoint, "write")
-            replace = unit.output.overwrite_policy is OverwritePolicy.REPLACE
-            check = functools.partial(
-                self._stores.check_target,
-                self._source,
-                self._target,
-                replace=replace,
-                intent=unit.intent,
-            )
-            # What lies there from an attempt whose end the server did not see is replaced.
-            self._replace = await self._call(check) or replace
+            target = self._stores.resolve(uri, unit.output.endpoint, "write")
+            await self._desks.cleared(target)
+            self._target = target
+            check = functools.partial(self._check, unit, self._source, target)
+            self._replace = await self._call(target, check)
         return await self._grant()
 
-    async def answer(self, ask: Ask) -> Answer:
-        """Do what the worker asks for."""
+    def _check(self, unit: Render, source: Place, target: Place) -> bool:
+        if unit.intent is not None:
+            # An attempt came so far that it may have left an upload, if it ended badly enough.
+            self._desks.abort_abandoned(target)
+        replace = replaces(unit)
+        ours = self._stores.check_target(source, target, replace=replace, intent=unit.intent)
+        # What lies there from an attempt whose end the server did not see is replaced.
+        return ours or replace
+
+    async def answer(self, ask: Ask) -> Answer | None:
+        """Do what the worker asks for. None when the unit was given up."""
+        if self.given_up:
+            return None
+        if isinstance(ask, Renew):
+            return await self._grant()
+        if self.published is not None:
+            raise ValueError("the unit is done")
         match ask:
-            case Renew():
-                return await self._grant()
             case Finished(segment=segment):
                 return await self._finished(segment)
             case Sign(parts=parts):
@@ -155,37 +98,32 @@ class Desk:
             case Uploaded(etags=etags):
                 return await self._uploaded(etags)
 
-    @property
-    def finishing(self) -> bool:
-        """Whether the segment is appearing at its place right now."""
-        return self._finishing and self.published is None
-
     async def close(self) -> None:
-        """The worker is gone: clear up what it left in the store. When this is cancelled, that
-        goes on by itself."""
-        if self._busy is None and self._upload is None:
+        """The worker is gone: clear up what it left in the store. Returns soon; what a store
+        holds up goes on by itself."""
+        if self._target is None or self.published is not None:
             return
-        task = asyncio.create_task(self._clear())
-        self._desks.clear(task)
-        await asyncio.shield(task)
+        if self._busy is not None or self._upload is not None or self._appeared:
+            task = self._desks.clear(self._target, functools.partial(self._clear, self._target))
+            await asyncio.wait([task], timeout=_PROMPT)
 
-    async def _clear(self) -> None:
+    async def _clear(self, target: Place) -> None:
         if self._busy is not None:
             # A thread that was given up goes on; only when it has ended it is known what it did.
             await asyncio.wait([self._busy])
-        if self.published is not None:
-            return
-        with contextlib.suppress(StorageError):
-            if self._upload is not None:
-                store, upload = self._uploading()
-                await self._desks.call(functools.partial(store.abort, upload))
-            if self._finishing and self._target is not None and self._segment is not None:
-                # It may have appeared, and no segment lists it.
-                work = functools.partial(self._stores.remove, self._target, self._segment.checksum)
-                await self._desks.call(work)
+        if self._upload is not None:
+            store, upload = self._uploading()
+            work = functools.partial(store.abort, upload)
+            await self._desks.quietly("upload_not_aborted", target, work)
+        if self._appeared and self._segment is not None:
+            # No segment lists it.
+            take = functools.partial(self._stores.remove, target, self._segment.checksum)
+            await self._desks.quietly("output_not_taken_back", target, take)
 
-    async def _call(self, work: Callable[[], ResultT]) -> ResultT:
-        busy = asyncio.ensure_future(self._desks.call(work))
+    async def _call(self, place: Place, work: Callable[[], ResultT]) -> ResultT:
+        busy = asyncio.ensure_future(self._desks.call(place, work))
+        # Looked at, since nobody else does when the unit is stopped.
+        busy.add_done_callback(lambda busy: busy.cancelled() or busy.exception())
         self._busy = busy
         try:
             # When the unit is stopped the thread goes on, and `_clear` waits for it.
@@ -198,69 +136,84 @@ class Desk:
         assert self._source is not None
         pin = Pin.of(self._unit.pin)
         work = functools.partial(self._stores.source, self._source, pin, self._unit.folder)
-        return await self._call(work)
+        return await self._call(self._source, work)
 
-    async def _finished(self, segment: Segment) -> Answer:
+    async def _finished(self, segment: Segment) -> Answer | None:
         unit, target = self._unit, self._target
-        assert isinstance(unit, Render)
-        assert target is not None
-        if self._segment is not None:
-            raise ValueError("a unit finishes once")
-        self._segment = dataclasses.replace(segment, uri=target_uri(unit))
+        if not isinstance(unit, Render) or target is None or self._segment is not None:
+            raise ValueError("a segment is finished once, and by its own unit")
+        self._segment = _checked(dataclasses.replace(segment, uri=target_uri(unit)))
         # Kept before anything can be seen, so that a crash between the two is understood.
         await self._on_report(Publishing(checksum=segment.checksum))
         if self.given_up:
-            raise ConnectionResetError("the unit was given up in the meantime")
+            return None
         scratch = scratch_file(unit)
-        if isinstance(target, FilePlace):
-            self._finishing = True
-            try:
-                await self._call(functools.partial(self._place, scratch, target))
-            except StorageError:
-                self._finishing = False
-                raise
-            return self._placed()
-        assert isinstance(target, ObjectPlace)
-        upload = await self._call(functools.partial(self._begin, scratch, target, segment.checksum))
-        return upload.grant
+        if isinstance(target, ObjectPlace):
 
-    def _place(self, scratch: Path, target: FilePlace) -> None:
-        try:
+            def begin() -> Upload:
+                # Kept by the thread itself: nobody else may be there any more to keep it.
+                self._upload = self._stores.begin(
+                    scratch, target, segment.checksum, replace=self._replace
+                )
+                return self._upload
+
+            return (await self._call(target, begin)).grant
+        assert isinstance(target, FilePlace)
+
+        def place() -> None:
             self._stores.place_file(scratch, target, replace=self._replace)
-        except OSError as error:
-            if error.errno == errno.ENOSPC:
-                raise disk_full() from error
-            raise
+            self._appeared = True
 
-    def _begin(self, scratch: Path, target: ObjectPlace, checksum: str) -> Upload:
-        # Kept by the thread itself: nobody else may be there any more to keep it.
-        upload = self._stores.begin(scratch, target, checksum, replace=self._replace)
-        self._upload = upload
-        return upload
+        return await self._finish(target, place)
 
     async def _signed(self, parts: Sequence[Part]) -> Sequence[Request]:
         store, upload = self._uploading()
-        if not isinstance(upload.grant, PartsUpload):
-            raise ValueError("this upload has no parts")
-        return await self._call(functools.partial(store.sign, upload, parts))
+        if not isinstance(upload.grant, PartsUpload) or len(parts) > _MOST_PARTS:
+            raise ValueError(f"this upload has no {len(parts)} parts to be signed together")
+        assert self._target is not None
+        return await self._call(self._target, functools.partial(store.sign, upload, parts))
 
     async def _uploaded(self, etags: Sequence[str]) -> Answer:
+        unit, target = self._unit, self._target
         store, upload = self._uploading()
-        self._finishing = True
-        await self._call(functools.partial(store.finish, upload, etags))
-        return self._placed()
+        assert isinstance(unit, Render)
+        assert target is not None
+
+        def finish() -> None:
+            # Where the same bytes lie already, it could not be told later whose they are.
+            known = replaces(unit) and self._stores.holds(target, upload.target.checksum)
+            self._appeared = not known
+            try:
+                store.finish(upload, etags)
+            except StorageError as error:
+                if error.reason == "OUTPUT_EXISTS":
+                    self._appeared = False
+                raise
+
+        return await self._finish(target, finish)
+
+    async def _finish(self, target: Place, work: Callable[[], None]) -> Answer:
+        assert self._segment is not None
+        self.finishing = True
+        try:
+            await self._call(target, work)
+        finally:
+            self.finishing = False
+        self.published = Published(segment=self._segment)
+        return Placed()
 
     def _uploading(self) -> tuple[ObjectStore, Upload]:
         if self._upload is None or not isinstance(self._target, ObjectPlace):
             raise ValueError("nothing is being uploaded")
         return self._stores.store_of(self._target), self._upload
 
-    def _placed(self) -> Placed:
-        assert self._segment is not None
-        self.published = Published(segment=self._segment)
-        return Placed()
 
-
-def told(error: StorageError) -> Error:
-    """A failure of a store in the words of the contract."""
-    return Error(reason=error.reason, message=error.message, metadata=dict(error.metadata))
+def _checked(segment: Segment) -> Segment:
+    """A segment that can be kept: what a worker tells may be anything."""
+    if not _CHECKSUM.fullmatch(segment.checksum):
+        raise ValueError("the segment has no checksum")
+    try:
+        to_message(segment).SerializeToString()
+    except Exception as error:
+        raise ValueError(f"the segment cannot be kept: {error}"[:200]) from error
+    return segment

@@ -11,53 +11,30 @@ import os
 import secrets
 import shutil
 import tempfile
-from collections.abc import Iterator, Sequence
-from concurrent.futures.process import BrokenProcessPool
-from dataclasses import dataclass, field
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 import structlog
-from pebble import ProcessExpired, ProcessPool
+from pebble import ProcessPool
 
-from reelsplit_server.engine.desk import Desk, Desks, told
+from reelsplit_server.engine.desk import Desk
+from reelsplit_server.engine.desks import Desks, told
+from reelsplit_server.engine.run import PARTING, Run
 from reelsplit_server.engine.seam import OnReport, WorkerDiedError
 from reelsplit_server.storage.errors import StorageError
-from reelsplit_server.storage.grants import Refused, SourceGrant
+from reelsplit_server.storage.grants import SourceGrant
 from reelsplit_server.storage.stores import Stores
 from reelsplit_server.work import entry
-from reelsplit_server.work.asks import ANSWERS, SAID, Answer, Ask
-from reelsplit_server.work.units import Failed, Outcome, PlanDone, Render, Target, Unit
+from reelsplit_server.work.asks import ANSWERS, SAID
+from reelsplit_server.work.units import Failed, Outcome, Published, Render, Target, Unit
 
 log = structlog.get_logger(__name__)
-_LINE = 16 * 2**20
+_LINE = 4 * 2**20
 """The longest report, in bytes."""
-_FINISHING = 10.0
-"""How long a stopped unit is waited for whose segment is appearing just then, in seconds."""
 _MOST_PATH = 100
 """A socket's path may have some hundred bytes, and no more."""
 _ENVIRONMENT = ("PATH", "LANG", "LC_ALL", "TMPDIR", "TZ", "LD_LIBRARY_PATH", "PYTHONPATH")
-
-
-@dataclass(slots=True)
-class _Run:
-    """A unit under way: who hears its reports, and how it ended as far as it said."""
-
-    secret: str
-    desk: Desk
-    on_report: OnReport
-    outcome: Outcome | None = None
-    failure: BaseException | None = None
-    connected: asyncio.Event = field(default_factory=asyncio.Event)
-    silent: asyncio.Event = field(default_factory=asyncio.Event)
-    listener: asyncio.Task[None] | None = None
-    asking: bool = False
-
-    async def gone(self) -> None:
-        """Wait until all that the worker said is heard. Its connection ends when it does."""
-        with contextlib.suppress(TimeoutError):
-            await asyncio.wait_for(self.connected.wait(), 5)
-            # However long it takes to keep what was reported: the connection has an end.
-            await self.silent.wait()
 
 
 class LocalEngine:
@@ -72,7 +49,7 @@ class LocalEngine:
         server itself, never by a worker."""
         self._workers = workers
         self._desks = Desks(stores, workers)
-        self._runs: dict[str, _Run] = {}
+        self._runs: dict[str, Run] = {}
         self._free: asyncio.Queue[ProcessPool] = asyncio.Queue()
         self._pools: set[ProcessPool] = set()
         self._server: asyncio.Server | None = None
@@ -127,95 +104,133 @@ class LocalEngine:
                 # A process that dies while it is idle breaks its pool.
                 self._pools.discard(pool)
                 pool = self._new_pool()
-            desk = self._desks.desk(unit, on_report)
-            try:
-                grant = await desk.open()
-                return await self._run(pool, unit, grant, desk, on_report, timeout)
-            except StorageError as error:
-                return Failed(error=told(error), transient=error.transient)
-            finally:
-                await desk.close()
+            return await self._run(pool, unit, on_report, timeout)
         finally:
             self._free.put_nowait(pool)
 
-    async def remove(self, targets: Sequence[Target]) -> int:
-        """Delete what a job published; see `reelsplit_server.engine.seam.Engine.remove`."""
-        return await self._desks.remove(targets)
-
-    async def abandon(self, units: Sequence[Render]) -> None:
-        """Give up what a server that is gone was uploading; see `seam.Engine.abandon`."""
-        await self._desks.abandon(units)
-
     async def _run(
+        self, pool: ProcessPool, unit: Unit, on_report: OnReport, timeout: float | None
+    ) -> Outcome:
+        loop = asyncio.get_running_loop()
+        desk = Desk(self._desks, unit, on_report)
+        # Why the unit is to end before its end.
+        stop: asyncio.Future[BaseException] = loop.create_future()
+
+        def stopped(why: BaseException) -> None:
+            if not stop.done():
+                stop.set_result(why)
+                desk.given_up = not desk.finishing
+
+        timer = loop.call_later(timeout, stopped, TimeoutError()) if timeout else None
+        # Not cancelled itself, however often the caller is: what it has begun it brings to an end.
+        work = asyncio.create_task(self._do(pool, unit, desk, on_report, stop))
+        cancelled: asyncio.CancelledError | None = None
+        while not work.done():
+            try:
+                await asyncio.wait([work])
+            except asyncio.CancelledError as error:
+                cancelled = error
+                stopped(error)
+        if timer is not None:
+            timer.cancel()
+        if cancelled is not None and (
+            work.cancelled() or work.exception() or not isinstance(work.result(), Published)
+        ):
+            raise cancelled
+        return work.result()
+
+    async def _do(
+        self,
+        pool: ProcessPool,
+        unit: Unit,
+        desk: Desk,
+        on_report: OnReport,
+        stop: asyncio.Future[BaseException],
+    ) -> Outcome:
+        try:
+            opening = asyncio.create_task(desk.open())
+            await _first(opening, stop)
+            if stop.done():
+                opening.cancel()
+                await asyncio.gather(opening, return_exceptions=True)
+                raise stop.result()
+            return await self._serve(pool, unit, opening.result(), desk, on_report, stop)
+        except StorageError as error:
+            return Failed(error=told(error), transient=error.transient)
+        finally:
+            await desk.close()
+
+    async def _serve(
         self,
         pool: ProcessPool,
         unit: Unit,
         grant: SourceGrant,
         desk: Desk,
         on_report: OnReport,
-        timeout: float | None,
+        stop: asyncio.Future[BaseException],
     ) -> Outcome:
         name, secret = secrets.token_hex(8), secrets.token_hex(16)
-        run = self._runs[name] = _Run(secret, desk, on_report)
+        silent = asyncio.get_running_loop().create_future()
         arguments = (unit, grant, str(self._socket), name, secret)
-        future = pool.schedule(entry.execute, args=arguments, timeout=timeout or None)
+        future = pool.schedule(entry.execute, args=arguments)
+        run = self._runs[name] = Run(secret, unit, desk, on_report, silent)
         ended = asyncio.wrap_future(future)
         # Looked at below, and not again when it ends after that.
         ended.add_done_callback(lambda future: future.cancelled() or future.exception())
-        failure: BaseException | None = None
-        try:
-            await asyncio.shield(ended)
-        except asyncio.CancelledError as error:
-            if desk.finishing:
-                await asyncio.wait([ended], timeout=_FINISHING)
-            desk.given_up = True
-            future.cancel()  # type: ignore[no-untyped-call]
-            if run.asking and run.listener is not None:
-                # Stores may take long to answer; what was reported is kept to its end.
-                run.listener.cancel()
-            failure = error
-        except TimeoutError as error:
-            desk.given_up = not desk.finishing
-            failure = error
-        except (ProcessExpired, BrokenProcessPool) as error:
-            failure = WorkerDiedError(str(error))
-        finally:
-            await run.gone()
-            del self._runs[name]
+        await _first(ended, silent, stop)
+        if not ended.done():
+            # One that has hung up, or was hung up on, has nothing more to do.
+            await _first(ended, stop, timeout=PARTING)
+        del self._runs[name]
+        lived = not ended.done()
+        if stop.done():
+            await run.give_up()
+        future.cancel()  # type: ignore[no-untyped-call]
+        hanging = asyncio.create_task(run.hang_up())
+        if run.writer is not None:
+            await _first(silent, stop)
+            if stop.done():
+                await run.give_up()
+            await silent
+        await hanging
         if desk.published is not None:
             return desk.published
-        if isinstance(failure, asyncio.CancelledError | TimeoutError):
-            raise failure
+        if stop.done():
+            raise stop.result()
         if run.outcome is not None:
             return run.outcome
         if run.failure is not None:
             raise run.failure
-        raise failure or WorkerDiedError("the worker ended without a word")
+        error = None if lived else ended.exception()
+        raise WorkerDiedError(str(error or "the worker ended without a word")) from error
+
+    async def remove(self, targets: Sequence[Target]) -> int:
+        """Delete what a job published; see `reelsplit_server.engine.seam.Engine.remove`."""
+        return await self._desks.remove(targets)
+
+    def abandon(self, units: Sequence[Render]) -> None:
+        """Clear up what a server that is gone left; see `seam.Engine.abandon`."""
+        self._desks.abandon(units)
 
     async def _listen(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        run: _Run | None = None
+        run: Run | None = None
         try:
-            hello = json.loads(await reader.readline())
-            run = self._runs.get(hello["unit"])
-            if run is None or run.connected.is_set():
+            run = self._greeted(json.loads(await reader.readline()))
+            if run is None:
                 return
-            if not hmac.compare_digest(run.secret, hello["secret"]):
-                run = None
-                return
-            run.listener = asyncio.current_task()
-            run.connected.set()
+            run.writer = writer
+            writer.write(b"\n")
             while line := await reader.readline():
-                said = SAID.validate_json(line)
-                if isinstance(said, Ask):
-                    answer = await self._answer(run, said)
+                # Others have their turn, also where a worker talks without a pause.
+                await asyncio.sleep(0)
+                if run.desk.given_up:
+                    continue
+                answer = await run.hear(SAID.validate_json(line))
+                if answer is not None:
                     writer.write(ANSWERS.dump_json(answer) + b"\n")
                     await writer.drain()
-                    continue
-                if isinstance(said, PlanDone | Failed):
-                    run.outcome = said
-                await run.on_report(said)
         except (ValueError, KeyError, ConnectionError, asyncio.IncompleteReadError) as error:
-            log.warning("worker_report_unreadable", error=str(error))
+            log.warning("worker_report_unreadable", error=str(error)[:500])
         except asyncio.CancelledError:
             # The server ends. asyncio's streams log a handler that is cancelled as a fault.
             pass
@@ -224,22 +239,20 @@ class LocalEngine:
                 run.failure = error
         finally:
             if run is not None:
-                run.silent.set()
+                run.silent.set_result(None)
             writer.close()
 
-    async def _answer(self, run: _Run, ask: Ask) -> Answer:
-        run.asking = True
-        try:
-            return await run.desk.answer(ask)
-        except StorageError as error:
-            return Refused(
-                reason=error.reason,
-                message=error.message,
-                metadata=error.metadata,
-                transient=error.transient,
-            )
-        finally:
-            run.asking = False
+    def _greeted(self, hello: Mapping[str, str]) -> Run | None:
+        """The unit of a worker that says who it is."""
+        run = self._runs.get(hello["unit"])
+        if run is None or run.writer is not None:
+            return None
+        return run if hmac.compare_digest(run.secret.encode(), hello["secret"].encode()) else None
+
+
+async def _first(*awaited: asyncio.Future[Any], timeout: float | None = None) -> None:
+    """Wait until one is done, or for so many seconds."""
+    await asyncio.wait(awaited, timeout=timeout, return_when=asyncio.FIRST_COMPLETED)
 
 
 @contextlib.contextmanager

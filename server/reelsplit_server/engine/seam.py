@@ -75,13 +75,14 @@ class Engine(Protocol):
         before anything that is published can be seen.
 
         Raises `WorkerDiedError`, or `TimeoutError` after ``timeout`` seconds. Cancelling stops
-        the worker, and returns when it has gone; a unit whose segment is appearing just then ends
-        with `Published` all the same.
+        the worker, and returns when it has gone, within seconds even where a store hangs; a unit
+        whose segment is appearing just then ends with `Published` all the same.
         """
 
     async def remove(self, targets: Sequence[Target]) -> int:
         """Delete what a job published, where nothing else has replaced it; answers how many
         objects there were. Raises `RemoveError`."""
 
-    async def abandon(self, units: Sequence[Render]) -> None:
-        """Give up what a server that is gone was uploading for some units. Raises nothing."""
+    def abandon(self, units: Sequence[Render]) -> None:
+        """Begin to clear up what a server that is gone left of some units, whose ``intent`` says
+        what may have appeared. Raises nothing, and waits for no store."""

@@ -66,7 +66,8 @@ def _ranges(
     if batch:
         _tell(file, batch, channel)
     if isinstance(timeline, SparseTimeline):
-        return PlanDone(source=source)
+        length = timeline.known_end or source.duration
+        return PlanDone(source=dataclasses.replace(source, duration=length))
     source = dataclasses.replace(source, duration=timeline.end, frame_count=timeline.frame_count)
     notices = []
     if timeline.truncated:

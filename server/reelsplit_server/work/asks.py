@@ -64,7 +64,7 @@ Answer = (
     FileGrant | ObjectGrant | WebGrant | Placed | PartsUpload | SessionUpload | Signed | Refused
 )
 
-SAID: TypeAdapter[Opened | Planned | PlanDone | Progress | Failed | Ask] = TypeAdapter(
-    Opened | Planned | PlanDone | Progress | Failed | Ask
-)
+Said = Opened | Planned | PlanDone | Progress | Failed | Ask
+
+SAID: TypeAdapter[Said] = TypeAdapter(Said)
 ANSWERS: TypeAdapter[Answer] = TypeAdapter(Answer)

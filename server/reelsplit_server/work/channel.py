@@ -19,17 +19,30 @@ class Channel:
     """Tells and asks; progress at most ten times a second. For several threads."""
 
     def __init__(self, path: str, unit: str, secret: str) -> None:
+        """Raises `ConnectionError` when the server is gone or has given the unit up."""
         self._socket = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
         self._socket.connect(path)
         self._answers = self._socket.makefile("rb")
         self._asking = threading.Lock()
         self._sending = threading.Lock()
         self._told = 0.0
-        self._send(json.dumps({"unit": unit, "secret": secret}).encode())
+        try:
+            self._send(json.dumps({"unit": unit, "secret": secret}).encode())
+            # Nothing is done for a unit that was given up in the meantime.
+            self._receive()
+        except BaseException:
+            self.close()
+            raise
 
     def _send(self, line: bytes) -> None:
         with self._sending:
             self._socket.sendall(line + b"\n")
+
+    def _receive(self) -> bytes:
+        line = self._answers.readline()
+        if not line:
+            raise ConnectionResetError("the server has given this unit up")
+        return line
 
     def tell(self, report: Opened | Planned | PlanDone | Progress | Failed) -> None:
         """Send a report."""
@@ -50,9 +63,7 @@ class Channel:
         """
         with self._asking:
             self._send(SAID.dump_json(question))
-            line = self._answers.readline()
-        if not line:
-            raise ConnectionResetError("the server has given this unit up")
+            line = self._receive()
         answer = ANSWERS.validate_json(line)
         if isinstance(answer, Refused):
             raise StorageError(

@@ -28,9 +28,11 @@ from reelsplit_server.engine.seam import (
     Target,
     WorkerDiedError,
 )
+from reelsplit_server.work import entry
 from tests.clips import make_clip
 from tests.server import alive, workers_of
 from tests.stores import local_stores
+from tests.unit.engine import hostile
 
 SECRET = "hunter2-of-the-environment"
 
@@ -172,14 +174,17 @@ async def test_a_segment_appears_after_it_was_reported(
 
 
 async def test_a_worker_that_is_killed_fails_its_unit_and_no_other(
-    engine: LocalEngine, clip: Path
+    engine: LocalEngine, clip: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     async def kill(report: Report) -> None:
         if isinstance(report, Opened):
             await _kill_worker()
 
+    # A real one would be done before it is killed.
+    monkeypatch.setattr(entry, "execute", hostile.opens_its_source_and_waits)
     with pytest.raises(WorkerDiedError):
         await asyncio.wait_for(engine.run(_analyse(clip), kill, timeout=None), 60)
+    monkeypatch.undo()
     assert isinstance(await _run(engine, clip), PlanDone)
 
 

@@ -34,8 +34,8 @@ class ScriptedEngine:
         """The job and label of each unit, in the order in which they were begun."""
         self.published: list[tuple[str, int]] = []
         self.on_removing: Callable[[Sequence[seam.Target]], int] = len
-        self.abandoned: list[tuple[str, int]] = []
-        """Whose uploads were given up."""
+        self.abandoned: list[tuple[str, int, str | None]] = []
+        """Behind which segments it was cleared up, and what they were about to publish."""
         self.running = 0
         self.most = 0
 
@@ -63,8 +63,8 @@ class ScriptedEngine:
     async def remove(self, targets: Sequence[seam.Target]) -> int:
         return self.on_removing(targets)
 
-    async def abandon(self, units: Sequence[seam.Render]) -> None:
-        self.abandoned += [(unit.job_id, unit.segment.index) for unit in units]
+    def abandon(self, units: Sequence[seam.Render]) -> None:
+        self.abandoned += [(unit.job_id, unit.segment.index, unit.intent) for unit in units]
 
     async def well(self, unit: seam.Unit, on_report: seam.OnReport) -> seam.Outcome:
         """Do a unit as a worker does."""

@@ -669,14 +669,41 @@ async def test_all_units_of_a_job_get_the_state_of_the_source_that_was_seen_firs
     assert pins == [("analyse", "first"), ("render 0", "first"), ("render 1", "first")]
 
 
-async def test_uploads_of_a_server_that_is_gone_are_given_up_at_start(tmp_path: Path) -> None:
+@pytest.mark.parametrize("cancelling", [False, True])
+async def test_what_a_server_that_is_gone_left_is_cleared_up_at_start(
+    tmp_path: Path, cancelling: bool
+) -> None:
     async with kept(tmp_path) as keep:
         job = await keep.add()
         await keep.store.change_job(job.job_id, JobState.RUNNING)
         await keep.store.plan(job.job_id, pieces(2))
         segment, _ = await keep.store.segment(job.job_id, 1)
         await keep.store.change_segment(segment, SegmentState.RUNNING)
+        await keep.store.intend(job.job_id, 1, "sha256:mine")
+        if cancelling:
+            await keep.store.change_job(job.job_id, JobState.CANCELLING)
     engine = ScriptedEngine(segments=pieces(2))
     async with kept(tmp_path) as keep, scheduling(keep, engine):
         await ended(keep, job.job_id)
-    assert engine.abandoned == [(job.job_id, 1)]
+    assert engine.abandoned == [(job.job_id, 1, "sha256:mine")]
+
+
+async def test_a_worker_plans_no_more_segments_than_it_may(keep: Kept) -> None:
+    engine, told = ScriptedEngine(), list[Exception]()
+
+    async def script(unit: seam.Unit, on_report: seam.OnReport) -> seam.Outcome:
+        assert isinstance(unit, seam.Analyse)
+        try:
+            await on_report(seam.Planned(segments=pieces(1, first=unit.most_segments)))
+        except ValueError as error:
+            # What an engine takes for a worker that does not do as told.
+            told.append(error)
+        raise seam.WorkerDiedError("thrown out")
+
+    engine.script = script
+    async with scheduling(keep, engine, tries=1) as scheduler:
+        job = await keep.add()
+        scheduler.add(job)
+        record = await ended(keep, job.job_id)
+    assert told
+    assert record.segment_count == 0
