@@ -109,7 +109,7 @@ class Settings(BaseSettings):
     trust_callers: bool = Field(
         False,
         description="Callers may name every bucket that this server's own credentials reach, and "
-        "every address: for a server of one's own, on loopback.",
+        "every address: for a server of one's own, on loopback and with tokens.",
     )
     tls_certificate: Path | None = Field(None, description="A PEM file: the certificate chain.")
     tls_key: Path | None = Field(None, description="A PEM file: the certificate's key.")
@@ -264,6 +264,11 @@ class Settings(BaseSettings):
             raise ValueError("--tls-client-ca needs --tls-certificate and --tls-key")
         if self.trust_callers and not self.loopback:
             raise ValueError("--trust-callers is for servers that listen on loopback")
+        if self.trust_callers and not self.tokens:
+            # Others on the machine reach loopback too.
+            raise ValueError(
+                "--trust-callers needs REELSPLIT_TOKENS, which say whose calls they are"
+            )
         self._check_buckets()
         safe = self.tls_certificate is not None and (self.tokens or self.tls_client_ca)
         if not (safe or self.loopback or self.allow_insecure_listen):

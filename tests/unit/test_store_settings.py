@@ -102,6 +102,7 @@ WRONG: list[tuple[dict[str, Any], str]] = [
     ({"allow_networks": ["10.0.0.1/8"]}, "no network"),
     ({"allow_networks": ["localhost"]}, "no network"),
     ({"trust_callers": True, "listen": "0.0.0.0:1", "allow_insecure_listen": True}, "loopback"),
+    ({"trust_callers": True}, "REELSPLIT_TOKENS"),
 ]
 
 
@@ -136,7 +137,7 @@ def test_two_stores_may_list_a_bucket_if_endpoints_tell_them_apart() -> None:
 
 
 def test_those_who_trust_their_callers_name_anything(tmp_path: Path) -> None:
-    ways = routes(Settings(trust_callers=True, root=[tmp_path]))
+    ways = routes(Settings(trust_callers=True, root=[tmp_path], tokens={"me": "0123456789abcdef"}))
     assert isinstance(ways.resolve(parse("s3://any/key"), "write"), ObjectPlace)
     assert isinstance(ways.resolve(parse("gs://any/key"), "read"), ObjectPlace)
     assert isinstance(ways.resolve(parse("http://localhost:1/x"), "read"), WebPlace)

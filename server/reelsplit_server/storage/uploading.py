@@ -31,7 +31,11 @@ _ON_THE_WAY = {"RequestTimeout", "BadDigest", "IncompleteBody"}
 
 
 class _ExpiredError(Exception):
-    """A signed request was refused, perhaps since it has run out."""
+    """A signed request was refused, perhaps since it has run out; if not, with ``refusal``."""
+
+    def __init__(self, refusal: StorageError) -> None:
+        super().__init__(refusal.reason)
+        self.refusal = refusal
 
 
 class _Slice:
@@ -103,7 +107,7 @@ class _Parts:
                             etags[part.number] = future.result()
                         except _ExpiredError as error:
                             if part.number in again:
-                                raise error.__cause__ from None  # type: ignore[misc]
+                                raise error.refusal from None
                             again.add(part.number)
                             expired.append(part)
             except BaseException:
@@ -151,7 +155,7 @@ class _Parts:
             raise WireError(f"a part arrived broken ({code})", hopeful=True)
         refusal = _refusal(self._label, answer.status, code)
         if answer.status in (400, 401, 403):
-            raise _ExpiredError from refusal
+            raise _ExpiredError(refusal)
         raise refusal
 
 
