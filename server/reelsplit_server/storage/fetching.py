@@ -6,11 +6,10 @@ import re
 import threading
 from collections.abc import Callable
 
-from reelsplit_server.storage.errors import StorageError
+from reelsplit_server.storage.errors import StorageError, changed
 from reelsplit_server.storage.extents import Extent
 from reelsplit_server.storage.grants import ObjectGrant
 from reelsplit_server.storage.http import Http, Repeats, Response, WireError
-from reelsplit_server.storage.stores import changed
 
 # Large ones are not copied, small ones are put together.
 _LEAST_PIECE, _MOST_PIECE = 2**17, 2**20

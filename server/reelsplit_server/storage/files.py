@@ -12,7 +12,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path, PurePosixPath
 
-from reelsplit_server.storage.errors import StorageError
+from reelsplit_server.storage.errors import StorageError, disk_full, exists, is_full
 
 _FOLDER = os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC | os.O_NOFOLLOW
 _MOST_LINKS = 40
@@ -259,32 +259,18 @@ def _output_error(error: OSError, path: str) -> StorageError:
             metadata,
         )
     if isinstance(error, FileExistsError):
-        return StorageError(
-            "OUTPUT_EXISTS",
-            f"There is something at {path} already. Ask to replace it, or choose another name.",
-            metadata,
-        )
+        return exists(path)
     if isinstance(error, PermissionError) or error.errno == errno.EROFS:
         return StorageError(
             "OUTPUT_FORBIDDEN",
             f"The server has no permission to write {path}; change the folder's mode or owner.",
             metadata,
         )
-    if error.errno in (errno.ENOSPC, errno.EDQUOT):
+    if is_full(error):
         return disk_full()
     return StorageError(
         "OUTPUT_UNAVAILABLE",
         f"The output {path} could not be written: {error.strerror}.",
         metadata,
         transient=error.errno == errno.EIO,
-    )
-
-
-def disk_full() -> StorageError:
-    """What is said when no space is left."""
-    return StorageError(
-        "DISK_FULL",
-        "There is no space left on the disk of the output or of the server's working files. "
-        "Make room, then retry the job.",
-        {},
     )

@@ -12,13 +12,12 @@ from urllib.parse import quote
 
 import structlog
 
-from reelsplit_server.storage.errors import StorageError
+from reelsplit_server.storage.errors import Side, StorageError, exists
 from reelsplit_server.storage.grants import Part, Pin, Request, SessionUpload, Wire
 from reelsplit_server.storage.object_store import NewObject, Stat, Upload
 
 if TYPE_CHECKING:
     from reelsplit_server.storage.gcs_client import GcsClient
-    from reelsplit_server.storage.gcs_errors import Side
 
 log = structlog.get_logger(__name__)
 CHUNK_UNIT = 2**18
@@ -127,12 +126,7 @@ class GcsStore:
         if found is not None and ours and found.pin.size == target.size:
             return
         if found is not None and not ours and not target.replace:
-            raise StorageError(
-                "OUTPUT_EXISTS",
-                f"There is something at {target.label} already. Ask to replace it, or choose "
-                "another name.",
-                {"uri": target.label},
-            )
+            raise exists(target.label)
         raise StorageError(
             "OUTPUT_UNAVAILABLE",
             f"The upload of {target.label} did not arrive whole, or was replaced meanwhile; "

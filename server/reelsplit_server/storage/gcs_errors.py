@@ -3,17 +3,15 @@
 from __future__ import annotations
 
 from http import HTTPStatus
-from typing import Literal
 
 import requests
 import structlog
 from google.api_core.exceptions import GoogleAPICallError, RetryError
 from google.auth.exceptions import GoogleAuthError, InvalidOperation, TransportError
 
-from reelsplit_server.storage.errors import StorageError
+from reelsplit_server.storage.errors import Side, StorageError, exists, failure
 
 log = structlog.get_logger(__name__)
-Side = Literal["source", "output"]
 REPEATED = frozenset({408, 429, 500, 502, 503, 504})
 """The statuses of HTTP that may be others in a moment."""
 _RATE = ("rateLimitExceeded", "userRateLimitExceeded")
@@ -50,18 +48,18 @@ def told(error: Exception, side: Side, bucket: str, label: str) -> StorageError 
         return _refusal(error, side, bucket, label)
     if isinstance(error, InvalidOperation):
         # The library wants a new token, and there is none where no credentials are.
-        return _failure(side, "FORBIDDEN", label, _unauthorized(bucket))
+        return failure(side, "FORBIDDEN", label, _unauthorized(bucket))
     if isinstance(error, GoogleAuthError):
         # Its text names files and accounts, which are for the operator alone.
         log.warning("gcs_credentials", error=f"{type(error).__name__}: {error}"[:1000])
         if helps_to_repeat(error) or isinstance(error, TransportError):
             text = "Google's service for tokens cannot be reached; retry the job in a moment."
-            return _failure(side, "UNAVAILABLE", label, text, transient=True)
+            return failure(side, "UNAVAILABLE", label, text, transient=True)
         text = (
             "The server has no credentials for Google Cloud Storage that work; its operator sets "
             "them, and finds in its log what is wrong."
         )
-        return _failure(side, "FORBIDDEN", label, text)
+        return failure(side, "FORBIDDEN", label, text)
     if isinstance(error, requests.exceptions.RequestException | ConnectionError):
         log.warning("gcs_failed", uri=label, error=_cause(error))
     if isinstance(error, requests.exceptions.SSLError):
@@ -69,13 +67,13 @@ def told(error: Exception, side: Side, bucket: str, label: str) -> StorageError 
             "Google Cloud Storage showed no certificate that this server trusts; its operator "
             "checks the endpoint and the CA of the store."
         )
-        return _failure(side, "UNAVAILABLE", label, text)
+        return failure(side, "UNAVAILABLE", label, text)
     if isinstance(error, requests.exceptions.RequestException | ConnectionError):
         text = (
             "Google Cloud Storage cannot be reached; retry the job in a moment. If that does not "
             "help, the server's operator checks the store's endpoint."
         )
-        return _failure(side, "UNAVAILABLE", label, text, transient=True)
+        return failure(side, "UNAVAILABLE", label, text, transient=True)
     return None
 
 
@@ -93,10 +91,10 @@ def _refusal(error: GoogleAPICallError, side: Side, bucket: str, label: str) -> 
     if code in REPEATED or _is_rate(error):
         what = "asks for fewer requests" if code in (403, 429) else f"answered {code}"
         text = f"Google Cloud Storage {what}; retry the job in a moment."
-        return _failure(side, "UNAVAILABLE", label, text, transient=True)
+        return failure(side, "UNAVAILABLE", label, text, transient=True)
     match code:
         case HTTPStatus.UNAUTHORIZED:
-            return _failure(side, "FORBIDDEN", label, _unauthorized(bucket))
+            return failure(side, "FORBIDDEN", label, _unauthorized(bucket))
         case HTTPStatus.FORBIDDEN:
             verb, rights = {
                 "source": ("read", "storage.objects.get"),
@@ -106,18 +104,17 @@ def _refusal(error: GoogleAPICallError, side: Side, bucket: str, label: str) -> 
                 f"The server may not {verb} there: its account needs {rights} in the bucket "
                 f"{bucket}."
             )
-            return _failure(side, "FORBIDDEN", label, text)
+            return failure(side, "FORBIDDEN", label, text)
         case HTTPStatus.NOT_FOUND:
             text = f"There is no bucket {bucket} that the server can see."
             reason = "NOT_FOUND" if side == "source" else "UNAVAILABLE"
-            return _failure(side, reason, label, text)
+            return failure(side, reason, label, text)
         case HTTPStatus.PRECONDITION_FAILED if side == "output":
-            text = "There is something there already. Ask to replace it, or choose another name."
-            return _failure(side, "EXISTS", label, text)
+            return exists(label)
     # The error's own text holds the address, which may be a session's.
     log.warning("gcs_refused", uri=label, status=code, said=_said(error)[:500])
     text = f"Google Cloud Storage refused the request with status {code}."
-    return _failure(side, "UNAVAILABLE", label, text)
+    return failure(side, "UNAVAILABLE", label, text)
 
 
 def _is_rate(error: GoogleAPICallError) -> bool:
@@ -132,15 +129,4 @@ def _unauthorized(bucket: str) -> str:
     return (
         f"Google Cloud Storage does not know the server's credentials for the bucket {bucket}, or "
         "wants some; its operator sets them."
-    )
-
-
-def _failure(
-    side: Side, reason: str, label: str, text: str, *, transient: bool = False
-) -> StorageError:
-    return StorageError(
-        f"{side.upper()}_{reason}",
-        f"The {side} {label}: {text}",
-        {"uri": label},
-        transient=transient,
     )

@@ -9,10 +9,10 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import BinaryIO
 
+from reelsplit_server.storage.errors import changed
 from reelsplit_server.storage.files import Files
 from reelsplit_server.storage.grants import FileGrant, ObjectGrant, Pin, SourceGrant
 from reelsplit_server.storage.ranges import RangeReader
-from reelsplit_server.storage.stores import changed
 from reelsplit_server.storage.web import open_web
 
 _KEPT = "source.extents"

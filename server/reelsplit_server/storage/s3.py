@@ -9,7 +9,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING, Any
 
-from reelsplit_server.storage.errors import StorageError
+from reelsplit_server.storage.errors import Side, StorageError, exists
 from reelsplit_server.storage.grants import Part, PartsUpload, Pin, Request
 from reelsplit_server.storage.object_store import NewObject, Stat, Upload
 from reelsplit_server.storage.s3_codes import NOTHING, TAKEN, UNKNOWN_CALL, code_of
@@ -17,7 +17,6 @@ from reelsplit_server.storage.s3_config import S3Config
 
 if TYPE_CHECKING:
     from reelsplit_server.storage.s3_client import S3Client
-    from reelsplit_server.storage.s3_errors import Side
 
 __all__ = ["S3Config", "S3Store"]
 
@@ -135,8 +134,6 @@ class S3Store:
 
     def finish(self, upload: Upload, etags: Sequence[str]) -> None:
         """See `ObjectStore.finish`. Raises `ValueError` for too many or too few tags."""
-        from reelsplit_server.storage.s3_errors import exists
-
         target = upload.target
         if len(etags) != _count(upload):
             raise ValueError(f"{len(etags)} tags for {_count(upload)} parts")

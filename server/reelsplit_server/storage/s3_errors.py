@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-from typing import Literal
 
 import structlog
 from botocore.exceptions import (
@@ -28,7 +27,7 @@ from botocore.exceptions import (
 from botocore.parsers import ResponseParserError
 from urllib3.exceptions import HTTPError
 
-from reelsplit_server.storage.errors import StorageError
+from reelsplit_server.storage.errors import Side, StorageError, exists, failure
 from reelsplit_server.storage.s3_codes import (
     AGAIN,
     BUSY,
@@ -46,7 +45,6 @@ from reelsplit_server.storage.s3_codes import (
 )
 
 log = structlog.get_logger(__name__)
-Side = Literal["source", "output"]
 
 FAILURES = (BotoCoreError, ClientError, ResponseParserError, HTTPError)
 """All that the library raises; some of it derives from nothing else. The last comes through where
@@ -98,42 +96,36 @@ def told(error: Exception, side: Side, bucket: str, label: str, where: str) -> S
             f"The server has no credentials for {where}; its operator sets them, or says that the "
             "store is read without any."
         )
-        return _failure(side, "FORBIDDEN", label, text)
+        return failure(side, "FORBIDDEN", label, text)
     if isinstance(error, _UNRENEWED):
         text = (
             f"The server could not get its credentials for {where} renewed; retry the job in a "
             "moment."
         )
-        return _failure(side, "FORBIDDEN", label, text, transient=True)
+        return failure(side, "FORBIDDEN", label, text, transient=True)
     if isinstance(error, ParamValidationError):
         text = f"{bucket!r} and this key cannot be names of a bucket and an object at {where}."
-        return _failure(side, "NOT_FOUND" if side == "source" else "UNAVAILABLE", label, text)
+        return failure(side, "NOT_FOUND" if side == "source" else "UNAVAILABLE", label, text)
     if isinstance(error, SSLError) and not helps_to_repeat(error):
         text = (
             f"{where} showed no certificate that this server trusts; its operator checks the "
             "endpoint and the CA of the store."
         )
-        return _failure(side, "UNAVAILABLE", label, text)
+        return failure(side, "UNAVAILABLE", label, text)
     if isinstance(error, ReadTimeoutError):
         text = f"{where} did not answer in time; {_LATER}"
-        return _failure(side, "UNAVAILABLE", label, text, transient=True)
+        return failure(side, "UNAVAILABLE", label, text, transient=True)
     if isinstance(error, _BROKEN):
         text = f"{where} cannot be reached; {_LATER}"
-        return _failure(side, "UNAVAILABLE", label, text, transient=True)
+        return failure(side, "UNAVAILABLE", label, text, transient=True)
     if helps_to_repeat(error):
         text = f"{where} gave an answer that cannot be read; {_LATER}"
-        return _failure(side, "UNAVAILABLE", label, text, transient=True)
+        return failure(side, "UNAVAILABLE", label, text, transient=True)
     text = (
         f"{where} cannot be used with these settings ({type(error).__name__}); the server's "
         "operator checks the store's endpoint, region and credentials."
     )
-    return _failure(side, "UNAVAILABLE", label, text)
-
-
-def exists(label: str) -> StorageError:
-    """Something lies where nothing is to be replaced."""
-    text = "There is something there already. Ask to replace it, or choose another name."
-    return _failure("output", "EXISTS", label, text)
+    return failure(side, "UNAVAILABLE", label, text)
 
 
 def _refusal(error: ClientError, side: Side, bucket: str, label: str, where: str) -> StorageError:
@@ -145,36 +137,36 @@ def _refusal(error: ClientError, side: Side, bucket: str, label: str, where: str
         slowed = code in SLOWED or status_of(error) == 429
         what = "asks for fewer requests" if slowed else "fails for the moment"
         text = f"{where} {what} ({shown}); retry the job later."
-        return _failure(side, "UNAVAILABLE", label, text, transient=True)
+        return failure(side, "UNAVAILABLE", label, text, transient=True)
     if code == "NoSuchBucket":
         text = f"There is no bucket {bucket} at {where}."
-        return _failure(side, "NOT_FOUND" if side == "source" else "UNAVAILABLE", label, text)
+        return failure(side, "NOT_FOUND" if side == "source" else "UNAVAILABLE", label, text)
     if code in NOTHING and side == "source":
-        return _failure(side, "NOT_FOUND", label, "There is no such object.")
+        return failure(side, "NOT_FOUND", label, "There is no such object.")
     if code in TAKEN and side == "output":
         return exists(label)
     if code in AGAIN:
         text = f"{where} no longer has the upload whole ({shown}); retry the job."
-        return _failure(side, "UNAVAILABLE", label, text, transient=True)
+        return failure(side, "UNAVAILABLE", label, text, transient=True)
     if code == "InvalidBucketName":
         text = f"{bucket!r} cannot be the name of a bucket at {where}."
-        return _failure(side, "NOT_FOUND" if side == "source" else "UNAVAILABLE", label, text)
+        return failure(side, "NOT_FOUND" if side == "source" else "UNAVAILABLE", label, text)
     if code == "InvalidObjectState":
         return archived(label)
     if code == "RequestTimeTooSkewed":
         text = f"The clocks of this server and of {where} differ too much; set them right."
-        return _failure(side, "FORBIDDEN", label, text)
+        return failure(side, "FORBIDDEN", label, text)
     if code in EXPIRED:
         text = f"The server's credentials for {where} have expired; its operator renews them."
-        return _failure(side, "FORBIDDEN", label, text)
+        return failure(side, "FORBIDDEN", label, text)
     if code in ELSEWHERE:
-        return _failure(side, "UNAVAILABLE", label, _moved(error, bucket, where))
+        return failure(side, "UNAVAILABLE", label, _moved(error, bucket, where))
     if code in UNKNOWN_KEY:
         text = (
             f"{where} does not know the server's credentials ({shown}); its operator checks the "
             "access key, its secret and the region of the store."
         )
-        return _failure(side, "FORBIDDEN", label, text)
+        return failure(side, "FORBIDDEN", label, text)
     if code in DENIED or status_of(error) in (401, 403):
         verb, rights = {
             "source": ("read", "s3:GetObject and s3:ListBucket"),
@@ -187,15 +179,15 @@ def _refusal(error: ClientError, side: Side, bucket: str, label: str, where: str
         text = (
             f"The server may not {verb} there ({shown}); in the bucket {bucket} it needs {rights}."
         )
-        return _failure(side, "FORBIDDEN", label, text)
+        return failure(side, "FORBIDDEN", label, text)
     text = f"{where} refused the request with {shown} (status {status_of(error)})."
-    return _failure(side, "UNAVAILABLE", label, text)
+    return failure(side, "UNAVAILABLE", label, text)
 
 
 def archived(label: str) -> StorageError:
     """The source has to be brought back from an archive first."""
     text = "It is archived, and cannot be read; restore it in its store, then retry the job."
-    return _failure("source", "UNAVAILABLE", label, text)
+    return failure("source", "UNAVAILABLE", label, text)
 
 
 def _moved(error: ClientError, bucket: str, where: str) -> str:
@@ -208,15 +200,4 @@ def _moved(error: ClientError, bucket: str, where: str) -> str:
     return (
         f"The bucket {bucket} lies in the region {region}, and is not to be had at {where}; the "
         "server's operator changes the region or the endpoint of the store."
-    )
-
-
-def _failure(
-    side: Side, reason: str, label: str, text: str, *, transient: bool = False
-) -> StorageError:
-    return StorageError(
-        f"{side.upper()}_{reason}",
-        f"The {side} {label}: {text}",
-        {"uri": label},
-        transient=transient,
     )

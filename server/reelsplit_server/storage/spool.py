@@ -12,8 +12,7 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import BinaryIO
 
-from reelsplit_server.storage.errors import StorageError
-from reelsplit_server.storage.files import disk_full
+from reelsplit_server.storage.errors import StorageError, disk_full, is_full
 from reelsplit_server.storage.grants import Pin
 
 _FLAGS = os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW
@@ -108,7 +107,7 @@ class Draft:
 
 
 def _error(error: OSError, label: str) -> StorageError:
-    if error.errno in (errno.ENOSPC, errno.EDQUOT):
+    if is_full(error):
         return disk_full()
     return StorageError(
         "SOURCE_UNAVAILABLE",

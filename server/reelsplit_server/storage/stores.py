@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path, PurePosixPath
 
 from reelsplit_server.storage.checksums import checksum_at
-from reelsplit_server.storage.errors import StorageError
+from reelsplit_server.storage.errors import StorageError, changed, exists
 from reelsplit_server.storage.files import Files
 from reelsplit_server.storage.grants import (
     FileGrant,
@@ -120,12 +120,7 @@ class Stores:
         ours = intent is not None and self.holds(target, intent)
         if not replace and not ours and self._exists(target):
             # Told before the work is done; publishing makes sure of it again.
-            raise StorageError(
-                "OUTPUT_EXISTS",
-                f"There is something at {target.label} already. Ask to replace it, or choose "
-                "another name.",
-                {"uri": target.label},
-            )
+            raise exists(target.label)
         return ours
 
     def place_file(self, scratch: Path, target: FilePlace, *, replace: bool) -> None:
@@ -224,13 +219,3 @@ def _size(scratch: Path) -> int:
         # Only a worker that does not do as it was told makes anything else.
         raise ValueError("the finished file is no regular one")
     return found.st_size
-
-
-def changed(label: str) -> StorageError:
-    """The source is not what the job began with."""
-    return StorageError(
-        "SOURCE_CHANGED",
-        f"The source {label} changed while the job was running. Submit a new job for what it is "
-        "now.",
-        {"uri": label},
-    )

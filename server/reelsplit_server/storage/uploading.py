@@ -13,7 +13,7 @@ from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from contextlib import closing
 from pathlib import Path
 
-from reelsplit_server.storage.errors import StorageError
+from reelsplit_server.storage.errors import StorageError, exists
 from reelsplit_server.storage.grants import Part, PartsUpload, Request, SessionUpload
 from reelsplit_server.storage.http import Http, Repeats, Response, WireError
 from reelsplit_server.storage.s3_codes import EXPIRED
@@ -232,11 +232,7 @@ def _refusal(label: str, status: int, code: str) -> StorageError:
     """What a store's refusal means."""
     told = f"{status} {code}".strip()
     if status == 412:
-        return StorageError(
-            "OUTPUT_EXISTS",
-            f"There is something at {label} already. Ask to replace it, or choose another name.",
-            {"uri": label},
-        )
+        return exists(label)
     if code in EXPIRED:
         return StorageError(
             "OUTPUT_FORBIDDEN",

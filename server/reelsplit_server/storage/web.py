@@ -14,13 +14,12 @@ from typing import BinaryIO, NoReturn, TypeVar
 from urllib.parse import quote, urldefrag, urljoin, urlsplit
 
 from reelsplit_server.access.outbound import Outbound, OutboundError
-from reelsplit_server.storage.errors import StorageError
+from reelsplit_server.storage.errors import StorageError, changed
 from reelsplit_server.storage.grants import ObjectGrant, Pin, Request, WebGrant
 from reelsplit_server.storage.http import Http, Repeats, Response, WireError
 from reelsplit_server.storage.location import Location, LocationError, parse
 from reelsplit_server.storage.ranges import RangeReader
 from reelsplit_server.storage.spool import Spool
-from reelsplit_server.storage.stores import changed
 
 T = TypeVar("T")
 

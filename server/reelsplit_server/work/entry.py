@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import ctypes
-import errno
 import multiprocessing
 import multiprocessing.connection
 import os
@@ -16,8 +15,7 @@ from contextlib import closing
 
 from reelsplit.types.error import Error
 from reelsplit_server.media.errors import MediaError
-from reelsplit_server.storage.errors import StorageError
-from reelsplit_server.storage.files import disk_full
+from reelsplit_server.storage.errors import StorageError, disk_full, is_full
 from reelsplit_server.storage.grants import SourceGrant
 from reelsplit_server.work.channel import Channel
 from reelsplit_server.work.units import Analyse, Failed, Render, Unit
@@ -74,7 +72,7 @@ def execute(unit: Unit, grant: SourceGrant, path: str, name: str, secret: str) -
 
 def _fault(error: Exception) -> Error:
     """What is told of an exception that no layer understood."""
-    if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT):
+    if isinstance(error, OSError) and is_full(error):
         full = disk_full()
         return Error(reason=full.reason, message=full.message)
     traceback.print_exception(error)
