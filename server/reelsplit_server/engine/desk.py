@@ -13,7 +13,6 @@ from reelsplit.types.segment import Segment
 from reelsplit.wire import to_message
 from reelsplit_server.engine.desks import Desks, replaces
 from reelsplit_server.engine.seam import OnReport, Published, Publishing, Render, Unit
-from reelsplit_server.storage.errors import StorageError
 from reelsplit_server.storage.grants import (
     Part,
     PartsUpload,
@@ -51,7 +50,7 @@ class Desk:
         self._segment: Segment | None = None
         self._upload: Upload | None = None
         self._appeared = False
-        """Whether the segment may lie at its place, and nobody else's with the same bytes."""
+        """Whether the segment lies at its place as a file; uploads know that themselves."""
         self._busy: asyncio.Future[Any] | None = None
         self.finishing = False
         """Whether the segment is appearing at its place right now."""
@@ -180,15 +179,10 @@ class Desk:
         assert target is not None
 
         def finish() -> None:
-            # Where the same bytes lie already, it could not be told later whose they are.
-            known = replaces(unit) and self._stores.holds(target, upload.target.checksum)
-            self._appeared = not known
-            try:
-                store.finish(upload, etags)
-            except StorageError as error:
-                if error.reason == "OUTPUT_EXISTS":
-                    self._appeared = False
-                raise
+            # Were ours taken back afterwards, the job that lists these bytes would miss them.
+            checksum = upload.target.checksum
+            upload.stays = replaces(unit) and self._stores.holds(target, checksum)
+            store.finish(upload, etags)
 
         return await self._finish(target, finish)
 

@@ -14,7 +14,7 @@ import structlog
 
 from reelsplit_server.storage.errors import Side, StorageError, exists
 from reelsplit_server.storage.grants import Part, Pin, Request, SessionUpload, Wire
-from reelsplit_server.storage.object_store import NewObject, Stat, Upload
+from reelsplit_server.storage.object_store import CHECKSUM, MARK, NewObject, Stat, Upload
 
 if TYPE_CHECKING:
     from reelsplit_server.storage.gcs_client import GcsClient
@@ -22,8 +22,6 @@ if TYPE_CHECKING:
 log = structlog.get_logger(__name__)
 CHUNK_UNIT = 2**18
 """Chunks of an upload are multiples of this many bytes."""
-_CHECKSUM = "reelsplit-checksum"
-_MARK = "reelsplit-upload"
 _GENERATION = "x-goog-generation"
 
 
@@ -106,13 +104,13 @@ class GcsStore:
                 target.key,
                 size=target.size,
                 content_type=target.content_type,
-                metadata={_CHECKSUM: target.checksum, _MARK: mark},
+                metadata={CHECKSUM: target.checksum, MARK: mark},
                 replace=target.replace,
             )
         grant = SessionUpload(
             wire=self.wire, session=Request(url=session), chunk_size=self._config.chunk_size
         )
-        return Upload(target=target, handle=f"{mark} {session}", grant=grant)
+        return Upload(target=target, handle=session, mark=mark, grant=grant)
 
     def sign(self, upload: Upload, parts: Sequence[Part]) -> list[Request]:
         """Never called: an upload here is a session, without parts."""
@@ -122,7 +120,7 @@ class GcsStore:
         """See `ObjectStore.finish`: make sure that what lies there now is this upload, whole."""
         target = upload.target
         found = self.find(target.bucket, target.key, target.label)
-        ours = found is not None and found.checksum == target.checksum
+        ours = found is not None and found.mark == upload.mark
         if found is not None and ours and found.pin.size == target.size:
             return
         if found is not None and not ours and not target.replace:
@@ -139,18 +137,19 @@ class GcsStore:
         """Give an upload up; what has appeared by it is deleted. That it fails is only logged: an
         unfinished session is seen by nobody, costs nothing and ends by itself within a week."""
         bucket, key, label = upload.target.bucket, upload.target.key, upload.target.label
-        mark, _, session = upload.handle.partition(" ")
         try:
             with self._telling("output", bucket, label) as client:
-                client.cancel(session)
+                client.cancel(upload.handle)
         except StorageError as error:
             log.warning("upload_not_aborted", uri=label, error=error.message)
+        if upload.stays:
+            return
         try:
             with self._telling("output", bucket, label) as client:
                 # All bytes may have arrived before, and nobody will list what they made. The same
                 # bytes of another upload stay.
                 found = client.look(bucket, key)
-                if found is not None and found.metadata.get(_MARK) == mark:
+                if found is not None and found.metadata.get(MARK) == upload.mark:
                     client.delete(bucket, key, found.generation)
         except StorageError as error:
             log.warning("upload_not_taken_back", uri=label, error=error.message)
@@ -189,7 +188,7 @@ class GcsStore:
                 {"detail": f"Content-Encoding: {found.encoding}"},
             )
         pin = Pin(size=found.size, tag=found.generation)
-        return Stat(pin=pin, checksum=found.metadata.get(_CHECKSUM))
+        return Stat(pin=pin, checksum=found.metadata.get(CHECKSUM), mark=found.metadata.get(MARK))
 
     @contextmanager
     def _telling(self, side: Side, bucket: str, label: str) -> Iterator[GcsClient]:

@@ -8,13 +8,19 @@ from typing import Protocol
 
 from reelsplit_server.storage.grants import Part, Pin, Request, UploadGrant, Wire
 
+CHECKSUM, MARK = "reelsplit-checksum", "reelsplit-upload"
+"""The metadata that objects of jobs carry: the segment's checksum, by which a job knows its own
+after a crash, and a random mark, by which an upload knows what it made itself: other jobs may have
+put the same bytes there."""
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Stat:
-    """What a store says of an object. ``checksum`` is what a job of ours wrote beside it."""
+    """What a store says of an object: its state, and the metadata `CHECKSUM` and `MARK`."""
 
     pin: Pin
     checksum: str | None = None
+    mark: str | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -33,11 +39,15 @@ class NewObject:
 
 @dataclass(slots=True, kw_only=True)
 class Upload:
-    """An upload under way; ``handle`` is the store's own name for it."""
+    """An upload under way; ``handle`` is the store's own name for it, ``mark`` what its object
+    will carry."""
 
     target: NewObject
     handle: str
+    mark: str
     grant: UploadGrant
+    stays: bool = False
+    """What it made appear is not deleted when it is given up: the same bytes lay there before."""
     etags: dict[int, str] = field(default_factory=dict)
 
 
@@ -72,7 +82,8 @@ class ObjectStore(Protocol):
         ``etags`` are those of the parts in their order. May be repeated."""
 
     def abort(self, upload: Upload) -> None:
-        """Give an upload up, and free what it took."""
+        """Give an upload up, and free what it took. Delete the object, if that has appeared by
+        this upload: nobody will list it."""
 
     def abort_abandoned(self, bucket: str, key: str, label: str) -> int:
         """Give up all uploads to a key, which an earlier server left; answers how many."""

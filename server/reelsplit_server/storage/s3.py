@@ -4,14 +4,15 @@ first call."""
 from __future__ import annotations
 
 import re
+import secrets
 import threading
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 from reelsplit_server.storage.errors import Side, StorageError, exists
 from reelsplit_server.storage.grants import Part, PartsUpload, Pin, Request
-from reelsplit_server.storage.object_store import NewObject, Stat, Upload
+from reelsplit_server.storage.object_store import CHECKSUM, MARK, NewObject, Stat, Upload
 from reelsplit_server.storage.s3_codes import NOTHING, TAKEN, UNKNOWN_CALL, code_of
 from reelsplit_server.storage.s3_config import S3Config
 
@@ -23,7 +24,6 @@ __all__ = ["S3Config", "S3Store"]
 _MOST_PARTS = 10_000
 _BATCH = 1000
 _MIB = 2**20
-_CHECKSUM = "reelsplit-checksum"
 _MD5 = re.compile(r"[A-Za-z0-9+/]{22}==")
 _ARCHIVES = frozenset({"GLACIER", "DEEP_ARCHIVE", "Archive", "ColdArchive", "DeepColdArchive"})
 
@@ -92,6 +92,7 @@ class S3Store:
     def begin(self, target: NewObject) -> Upload:
         """See `ObjectStore.begin`. An answer that is lost leaves an empty upload behind, as a dead
         server does: buckets should have a rule that ends old ones."""
+        mark = secrets.token_hex(8)
         given: dict[str, Any] = {"ContentType": target.content_type}
         if self._config.kind == "oss" and not target.replace:
             given["IfNoneMatch"] = "*"
@@ -100,14 +101,14 @@ class S3Store:
                 "create_multipart_upload",
                 bucket=target.bucket,
                 Key=target.key,
-                Metadata={_CHECKSUM: target.checksum},
+                Metadata={CHECKSUM: target.checksum, MARK: mark},
                 **given,
             )
         self._buckets.add(target.bucket)
         least = -(-target.size // _MOST_PARTS)
         part_size = max(self._config.part_size, -(-least // _MIB) * _MIB)
         grant = PartsUpload(wire=self.wire, part_size=part_size)
-        return Upload(target=target, handle=made["UploadId"], grant=grant)
+        return Upload(target=target, handle=made["UploadId"], mark=mark, grant=grant)
 
     def sign(self, upload: Upload, parts: Sequence[Part]) -> list[Request]:
         """See `ObjectStore.sign`. Each request takes only the bytes that have the part's digest.
@@ -141,12 +142,10 @@ class S3Store:
         # writers are then told apart unless they end in the same moment.
         found = None if target.replace else self.find(target.bucket, target.key, target.label)
         if found is not None:
-            if found.checksum != target.checksum:
-                raise exists(target.label)
-            # An earlier try has passed, and its answer was lost.
-            with suppress(StorageError):
-                self.abort(upload)
-            return
+            if found.mark == upload.mark:
+                # An earlier try has passed, and its answer was lost.
+                return
+            raise exists(target.label)
         lost = NOTHING | TAKEN | {"NoSuchUpload"}
         with self._telling("output", target.bucket, target.label) as client:
             try:
@@ -156,7 +155,7 @@ class S3Store:
                     raise
                 # Perhaps because a try that seemed to fail did not.
                 found = self.find(target.bucket, target.key, target.label)
-                if found is None or found.checksum != target.checksum:
+                if found is None or found.mark != upload.mark:
                     raise
 
     def abort(self, upload: Upload) -> None:
@@ -164,6 +163,11 @@ class S3Store:
         target = upload.target
         with self._telling("output", target.bucket, target.label) as client:
             self._abort(client, target.bucket, target.key, upload.handle)
+        if upload.stays:
+            return
+        found = self.find(target.bucket, target.key, target.label)
+        if found is not None and found.mark == upload.mark:
+            self.delete(target.bucket, [target.key])
 
     def abort_abandoned(self, bucket: str, key: str, label: str) -> int:
         """See `ObjectStore.abort_abandoned`."""
@@ -291,7 +295,7 @@ def _stat(head: Mapping[str, Any]) -> Stat:
         tag=head.get("ETag", ""),
         version="" if version == "null" else version,
     )
-    return Stat(pin=pin, checksum=metadata.get(_CHECKSUM))
+    return Stat(pin=pin, checksum=metadata.get(CHECKSUM), mark=metadata.get(MARK))
 
 
 def _count(upload: Upload) -> int:

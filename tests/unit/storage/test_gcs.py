@@ -502,7 +502,7 @@ def test_an_upload_is_begun_with_what_belongs_to_it(replace: bool) -> None:
     assert heard.headers["x-upload-content-length"] == str(len(DATA))
     assert heard.headers["x-upload-content-type"] == "video/mp4"
     said = json.loads(heard.body)
-    mark, _, url = upload.handle.partition(" ")
+    mark, url = upload.mark, upload.handle
     assert said["name"] == "a b.mp4"
     assert said["metadata"] == {"reelsplit-checksum": "sha256:a", "reelsplit-upload": mark}
     assert upload.grant == SessionUpload(

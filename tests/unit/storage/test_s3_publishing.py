@@ -267,3 +267,24 @@ def test_who_may_only_read_may_not_write(seaweed: Service) -> None:
         error = failing(lambda: s3.begin(target(bucket, "film", SMALL)))
     assert error.reason == "OUTPUT_FORBIDDEN"
     assert "s3:PutObject" in error.message
+
+
+@pytest.mark.parametrize("replace", [False, True])
+def test_the_same_bytes_of_two_uploads_are_told_apart(
+    service: Service, bucket: str, replace: bool
+) -> None:
+    key = f"twins-{replace}.mp4"
+    with store(service) as s3:
+        first, second = (s3.begin(target(bucket, key, SMALL, replace=replace)) for _ in range(2))
+        tags = [send_all(s3, upload, SMALL) for upload in (first, second)]
+        s3.finish(first, tags[0])
+        if replace:
+            s3.finish(second, tags[1])
+        else:
+            assert failing(lambda: s3.finish(second, tags[1])).reason == "OUTPUT_EXISTS"
+        last, other = (second, first) if replace else (first, second)
+        s3.abort(other)
+        assert body_of(service, bucket, key) == SMALL
+        # An upload that is given up takes back what it made itself.
+        s3.abort(last)
+        assert s3.find(bucket, key, "label") is None

@@ -328,16 +328,21 @@ def uploading(
 ) -> Iterator[tuple[S3Store, Recorder, Callable[[], None]]]:
     """An upload whose end is answered as told; the object is there once it was ended with 200."""
     new = target("bucket", "film", BODY, replace=replace)
-    there: list[Reply] = []
+    begun: dict[str, dict[str, str]] = {}
+    there: dict[str, Reply] = {}
 
     def answer(sent: Sent) -> Reply:
+        path = sent.path.partition("?")[0]
         if sent.method == "HEAD":
-            return there[0] if there else Reply(404)
+            return there.get(path, Reply(404))
         if "?uploads" in sent.path:
+            begun[path] = {
+                name: value for name, value in sent.headers.items() if name.startswith("x-amz-meta")
+            }
             return CREATED
         reply = complete(sent)
         if reply.status == 200 and b"<Error>" not in reply.body:
-            there.append(Reply(200, headers={"x-amz-meta-reelsplit-checksum": new.checksum}))
+            there[path] = Reply(200, headers=begun[path])
         return reply
 
     with stubbed(answer) as (s3, recorder):
