@@ -42,6 +42,10 @@ class AudioTrack:
     frequency: float = 440.0
     start: Fraction = Fraction(0)
     """Seconds that the track begins after the video's first frame."""
+    wave: Callable[[int, int], NDArray[np.float32]] | None = None
+    """Gives samples first to last (exclusive), -1 to 1, in place of the sine."""
+    options: Mapping[str, str] | None = None
+    """For the encoder."""
 
 
 def make_clip(
@@ -64,6 +68,7 @@ def make_clip(
     format: str | None = None,
     first_number: int = 0,
     prepare: Callable[[VideoStream], None] | None = None,
+    picture: Callable[[int], NDArray[np.uint8]] | None = None,
 ) -> None:
     """Write a clip of `frames` frames to `path`; its ending (or `format`) chooses the container.
 
@@ -71,6 +76,7 @@ def make_clip(
     times in units of `time_base`, for a variable rate; without them the rate is constant.
     `first_number` is the number that frame 0 shows. Key frames come every `gop` frames and
     nowhere else. `prepare` may set what else it likes on the video stream before it opens.
+    `picture` draws frames of its own, RGB, in place of the shots.
     """
     rate = Fraction(rate)
     base = time_base or 1 / rate
@@ -98,10 +104,11 @@ def make_clip(
         if prepare is not None:
             prepare(video)
         tracks = [_Sine(container, track) for track in audio]
-        for index, (stamp, picture) in enumerate(
-            zip(stamps, pictures(frames, size, shots, first_number), strict=True)
-        ):
-            frame = av.VideoFrame.from_ndarray(picture, format="rgb24").reformat(
+        drawn = pictures(frames, size, shots, first_number)
+        if picture is not None:
+            drawn = (picture(first_number + index) for index in range(frames))
+        for index, (stamp, image) in enumerate(zip(stamps, drawn, strict=True)):
+            frame = av.VideoFrame.from_ndarray(image, format="rgb24").reformat(
                 format=video.pix_fmt
             )
             frame.pts, frame.time_base = stamp, base
@@ -204,7 +211,12 @@ class _Sine:
 
     def __init__(self, container: OutputContainer, track: AudioTrack) -> None:
         self._container, self._track = container, track
-        stream = container.add_stream(track.codec, rate=track.sample_rate, layout=track.layout)
+        stream = container.add_stream(
+            track.codec,
+            rate=track.sample_rate,
+            layout=track.layout,
+            options=dict(track.options or {}),
+        )
         assert isinstance(stream, AudioStream)
         if track.language:
             stream.metadata["language"] = track.language
@@ -217,8 +229,11 @@ class _Sine:
         count = round((time - track.start) * track.sample_rate) - self._written
         if count <= 0:
             return
-        when = (self._written + np.arange(count)) / track.sample_rate
-        wave = (0.4 * np.sin(2 * np.pi * track.frequency * when)).astype(np.float32)
+        if track.wave is not None:
+            wave = track.wave(self._written, self._written + count)
+        else:
+            when = (self._written + np.arange(count)) / track.sample_rate
+            wave = (0.4 * np.sin(2 * np.pi * track.frequency * when)).astype(np.float32)
         channels = self._stream.layout.nb_channels
         frame = av.AudioFrame.from_ndarray(
             np.repeat(wave[None, :], channels, axis=0), format="fltp", layout=track.layout

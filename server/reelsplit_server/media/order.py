@@ -37,12 +37,12 @@ class Order:
             self._settle(heappop(self._heap))
         yield from self._ready()
 
-    def finish(self) -> Iterator[Packet[Stream]]:
+    def finish(self, end: int) -> Iterator[Packet[Stream]]:
+        """The rest; what is shown last is shown until `end`."""
         while self._heap:
             self._settle(heappop(self._heap))
         if self._newest is not None:
-            usual = self._held[-1].duration if self._held else None
-            self._after.setdefault(self._newest, self._newest + (usual or self._step))
+            self._after.setdefault(self._newest, max(end, self._newest + 1))
         yield from self._ready()
 
     def _settle(self, pts: int) -> None:

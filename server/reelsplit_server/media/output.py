@@ -53,7 +53,7 @@ class Output:
     def __init__(self, path: Path, container: Container) -> None:
         self.container = container
         options: dict[str, str] = {}
-        if container in (Container.MP4, Container.MOV):
+        if self.is_iso:
             options = {"movflags": "+faststart", "movie_timescale": str(_MOVIE_TIMESCALE)}
         elif container in (Container.MKV, Container.WEBM):
             # Half an audio packet may begin before the first frame; the video must not move.
@@ -69,9 +69,14 @@ class Output:
         return self.container is not Container.TS
 
     @property
+    def is_iso(self) -> bool:
+        """Whether this is a file of the MP4 family."""
+        return self.container in (Container.MP4, Container.MOV)
+
+    @property
     def hides_preroll(self) -> bool:
         """Whether what lies before time 0 is hidden by an edit list."""
-        return self.container in (Container.MP4, Container.MOV)
+        return self.is_iso
 
     def describe(self, source: InputContainer, start: Fraction, end: Fraction | None) -> None:
         """Carry over the source's tags, and its chapters that overlap `start` to `end`, which

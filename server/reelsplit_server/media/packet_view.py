@@ -34,9 +34,9 @@ def trusted(container: InputContainer, stream: VideoStream) -> bool:
     )
 
 
-def hides_packets(stream: VideoStream) -> bool:
-    """Whether the codec has packets out of which no frame comes, and only they say so."""
-    return codec_name(stream) in ("vp8", "vp9")
+def counts_packets(codec: str) -> bool:
+    """Whether each packet of the codec is a frame that is shown, without a look into it."""
+    return codec in _TRUSTED_CODECS and codec not in ("vp8", "vp9")
 
 
 class PacketView:
@@ -108,12 +108,16 @@ class PacketView:
             yield packet
 
     def _hidden(self, packet: Packet[VideoStream]) -> bool:
-        """Whether a VP8 or VP9 packet only feeds later ones (an alternate reference frame)."""
-        if self._codec == "vp8":
-            return not memoryview(packet)[0] >> 4 & 1
-        if self._codec == "vp9":
-            return _vp9_hidden(memoryview(packet))
-        return False
+        return is_hidden(self._codec, memoryview(packet))
+
+
+def is_hidden(codec: str, data: memoryview) -> bool:
+    """Whether a VP8 or VP9 packet only feeds later ones (an alternate reference frame)."""
+    if codec == "vp8":
+        return not data[0] >> 4 & 1
+    if codec == "vp9":
+        return _vp9_hidden(data)
+    return False
 
 
 class _NotTrusted(Exception):

@@ -10,6 +10,12 @@ from reelsplit_server.media.formats import AudioCodec, Container, VideoCodec
 
 
 class CutMode(StrEnum):
+    AUTO = "auto"
+    """Frames are copied where the bitstream allows, and encoded around the borders where not; the
+    range is exact."""
+    EDIT_LIST = "edit_list"
+    """Whole groups of pictures are copied, and an edit list hides what lies outside the range,
+    which is exact. For MP4 and MOV."""
     ENCODE = "encode"
     """Every frame is decoded and encoded; the range is exact."""
     KEYFRAME = "keyframe"
@@ -82,6 +88,11 @@ class RenderPlan:
     """Exclusive; None is the source's end."""
     container: Container
     mode: CutMode = CutMode.ENCODE
+    """What is really done stands in the result."""
+    origin: int | None = None
+    """Ticks of the source's video: the presentation time of t = 0. None: not known yet."""
+    frame_count: int | None = None
+    """How many frames the source has in the range, where they were counted."""
     width: int | None = None
     """Pixels as displayed. One of the two alone keeps the aspect; both fit the picture inside
     and fill up with black. The result has square pixels."""
@@ -130,3 +141,9 @@ class RenderResult:
     reason: str | None
     """Why it was encoded as it was, or what of the source's picture could not be kept."""
     streams: tuple[StreamOutcome, ...]
+    mode: CutMode
+    """What was really done."""
+    decoded_frames: int
+    """How many frames of the output were decoded to check it."""
+    audio_offset: Fraction | None
+    """Seconds by which the sound that is furthest off sounds late; None without sound."""

@@ -30,6 +30,8 @@ _SHORT_NAMES = {
 class VideoFacts:
     """The video stream, as coded; what its first presented frame says wins over the header."""
 
+    track: int
+    """The container's own number of the stream, such as the track id of an MP4."""
     codec: str
     """FFmpeg's name of the codec (not of a decoder): h264, hevc, av1, vp9, mpeg2video…"""
     profile: str | None
@@ -141,6 +143,7 @@ def _video(stream: VideoStream, frame: VideoFrame) -> VideoFacts:
     context = stream.codec_context
     ratio = stream.sample_aspect_ratio or context.sample_aspect_ratio
     return VideoFacts(
+        track=stream.id,
         codec=context.codec.canonical_name,
         profile=stream.profile,
         width=frame.width,

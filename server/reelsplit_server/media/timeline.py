@@ -26,8 +26,8 @@ from reelsplit_server.media.decoding import (
 )
 from reelsplit_server.media.errors import MediaError
 from reelsplit_server.media.mp4_index import read_mp4_index
-from reelsplit_server.media.packet_view import PacketView, hides_packets, trusted
-from reelsplit_server.media.probe import codec_name, first_frame, no_frame
+from reelsplit_server.media.packet_view import PacketView, counts_packets, trusted
+from reelsplit_server.media.probe import SourceFacts, codec_name, no_frame, probe
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -93,6 +93,7 @@ def read_timeline(
     *,
     threads: int = 0,
     prefer_index: bool = False,
+    facts: SourceFacts | None = None,
 ) -> Timeline:
     """Find the time of every presented frame, in one pass over the video's packets.
 
@@ -101,15 +102,16 @@ def read_timeline(
     to 1, never falling. Damage does not raise as long as one frame can be decoded.
 
     With `prefer_index` the index of an MP4 or MOV is believed where it tells all, and only that
-    and the first frame are read. What is given up: media data that is corrupt is not seen, so
-    `damaged` stays False, and frames that it costs are in the timeline all the same.
+    and the first frame are read; with the `facts` that a probe found, only the index. What is
+    given up: media data that is corrupt is not seen, so `damaged` stays False, and frames that
+    it costs are in the timeline all the same.
 
     Raises `MediaError` with ``SOURCE_UNREADABLE``, ``SOURCE_FORMAT_REFUSED`` or
     ``SOURCE_NO_VIDEO``.
     """
     progress = _Progress(file, on_progress)
     missing = missing_bytes(file)
-    found = _by_index(file) if prefer_index and not missing else None
+    found = _by_index(file, facts) if prefer_index and not missing else None
     if found is None and not missing:
         with open_source(file) as container:
             stream = video_stream(container)
@@ -135,35 +137,34 @@ def read_timeline(
     return found
 
 
-def _by_index(file: BinaryIO) -> Timeline | None:
+def _by_index(file: BinaryIO, facts: SourceFacts | None) -> Timeline | None:
     """What the index of the file tells; None where it does not tell all."""
-    with open_source(file) as container:
-        stream = video_stream(container)
-        if not container.format.name.startswith("mov,mp4") or not trusted(container, stream):
-            return None
-        if hides_packets(stream):
-            return None
-        base = time_base(stream)
+    if facts is None:
         try:
-            first = first_frame(container, stream).pts
+            facts = probe(file)
         except MediaError:
             return None
-        assert first is not None
-        index = read_mp4_index(file, stream.id)
-        if index is None or index.time_base != base:
-            return None
-        shown = np.flatnonzero(index.shown)
-        last = shown[np.argmax(index.pts[shown])]
-        pts = np.sort(index.pts[shown])
-        # Pictures that lean on a GOP before the file's first never come out.
-        pts = pts[np.searchsorted(pts, first) :]
-        if not len(pts) or pts[0] != first or np.any(np.diff(pts) <= 0):
-            return None
-        return Timeline(
-            time_base=base,
-            pts=_frozen(pts),
-            last_duration=int(index.durations[last]) or _step(pts, stream, base),
-        )
+    video = facts.video
+    if facts.container not in ("mp4", "mov") or not counts_packets(video.codec):
+        return None
+    # The two fields of a frame may be two samples.
+    if video.interlaced:
+        return None
+    index = read_mp4_index(file, video.track)
+    if index is None or index.time_base != video.time_base:
+        return None
+    shown = np.flatnonzero(index.shown)
+    last = shown[np.argmax(index.pts[shown])]
+    pts = np.sort(index.pts[shown])
+    # Pictures that lean on a GOP before the file's first never come out.
+    pts = pts[np.searchsorted(pts, video.start_pts) :]
+    if not len(pts) or pts[0] != video.start_pts or np.any(np.diff(pts) <= 0):
+        return None
+    return Timeline(
+        time_base=video.time_base,
+        pts=_frozen(pts),
+        last_duration=int(index.durations[last]) or _gap(pts, video.frame_rate, video.time_base),
+    )
 
 
 def _by_decoding(
@@ -200,10 +201,14 @@ def _by_decoding(
 
 
 def _step(pts: NDArray[np.int64], stream: VideoStream, base: Fraction) -> int:
+    return _gap(pts, frame_rate(stream), base)
+
+
+def _gap(pts: NDArray[np.int64], rate: Fraction | None, base: Fraction) -> int:
     """A duration for a last frame that has none: the gap before it, else the nominal one."""
     if len(pts) > 1:
         return int(pts[-1] - pts[-2])
-    return max(1, round(1 / frame_rate(stream) / base))
+    return max(1, round(1 / (rate or 25) / base))
 
 
 def _frozen(pts: NDArray[np.int64]) -> NDArray[np.int64]:

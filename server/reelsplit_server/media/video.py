@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from array import array
 from bisect import bisect_right
 from collections.abc import Callable
 from fractions import Fraction
@@ -102,6 +103,9 @@ class VideoWriter:
             context.field_order = source.codec_context.field_order or _TOP_FIRST
         _keep_colour(stream, source, first)
         self._open(plan)
+        self.time_base, self.rate = self._cadence.time_base, self._cadence.rate
+        self.placed = array("q")
+        """When each frame is shown in the output, in ticks of `time_base`."""
         self._slots: list[int] = []
         self._times: list[tuple[int, int]] = []
         self._muxed = self._forgotten = 0
@@ -184,6 +188,7 @@ class VideoWriter:
         frame.pts = timed.slot
         frame.time_base = 1 / self._cadence.rate
         self._slots.append(timed.slot)
+        self.placed.append(timed.time)
         self._times.append((timed.time, timed.duration))
         with writing():
             packets = self._stream.encode(frame)

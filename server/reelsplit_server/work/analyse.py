@@ -14,7 +14,7 @@ from reelsplit.types.spec import FixedInterval, JobSpec, ShotDetection, TimeRang
 from reelsplit_server.media.container import most_pixels
 from reelsplit_server.media.cues import SparseTimeline, read_cues
 from reelsplit_server.media.errors import MediaError
-from reelsplit_server.media.probe import probe
+from reelsplit_server.media.probe import SourceFacts, probe
 from reelsplit_server.media.shots import Shot, detect_shots
 from reelsplit_server.media.timeline import Timeline, read_timeline
 from reelsplit_server.storage.grants import FileGrant, SourceGrant
@@ -48,14 +48,19 @@ def run(unit: Analyse, grant: SourceGrant, channel: Channel) -> None:
             expect_whole(file)
             done = _shots(unit, unit.spec.mode, file, source, channel)
         else:
-            done = _ranges(unit, file, source, channel, remote=not isinstance(grant, FileGrant))
+            remote = not isinstance(grant, FileGrant)
+            timeline = _timeline(unit, file, facts, channel, remote=remote)
+            done = _ranges(unit, file, source, timeline, channel)
     channel.tell(done)
 
 
 def _ranges(
-    unit: Analyse, file: BinaryIO, source: SourceInfo, channel: Channel, *, remote: bool
+    unit: Analyse,
+    file: BinaryIO,
+    source: SourceInfo,
+    timeline: Timeline | SparseTimeline,
+    channel: Channel,
 ) -> PlanDone:
-    timeline = _timeline(unit, file, channel, remote=remote)
     batch: list[Segment] = []
     for segment in _segments(unit.spec, timeline):
         _check_count(segment.index, unit.most_segments)
@@ -78,25 +83,24 @@ def _ranges(
 
 
 def _timeline(
-    unit: Analyse, file: BinaryIO, channel: Channel, *, remote: bool
+    unit: Analyse, file: BinaryIO, facts: SourceFacts, channel: Channel, *, remote: bool
 ) -> Timeline | SparseTimeline:
-    """The times of all frames; of a remote source by its index, if that tells enough."""
-    if not remote:
-        return _whole(unit, file, channel, prefer_index=False)
+    """The times of all frames, by the index where that tells enough.
+
+    A local source of a job that makes nothing is passed over all the same: nobody else would
+    see that it is damaged.
+    """
     with keeping(file):
         sparse = None
-        if isinstance(unit.spec.mode, UserDefined):
+        if remote and isinstance(unit.spec.mode, UserDefined):
             sparse = read_cues(file, threads=unit.threads)
-        return sparse or _whole(unit, file, channel, prefer_index=True)
-
-
-def _whole(unit: Analyse, file: BinaryIO, channel: Channel, *, prefer_index: bool) -> Timeline:
-    return read_timeline(
-        file,
-        lambda done: channel.progress(float(done), 0),
-        threads=unit.threads,
-        prefer_index=prefer_index,
-    )
+        return sparse or read_timeline(
+            file,
+            lambda done: channel.progress(float(done), 0),
+            threads=unit.threads,
+            prefer_index=remote or unit.spec.output is not None,
+            facts=facts,
+        )
 
 
 def _tell(file: BinaryIO, segments: list[Segment], channel: Channel) -> None:

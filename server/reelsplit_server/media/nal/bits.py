@@ -79,6 +79,10 @@ class BitWriter:
         """Append the next `count` bits of `reader`."""
         self.u(count, reader.u(count))
 
+    def append(self, other: BitWriter) -> None:
+        """Append all bits of another writer."""
+        self.u(other.size, other._number)
+
     def trailing(self) -> None:
         """Append the stop bit and zeros up to a whole byte."""
         self.u(1, 1)

@@ -34,6 +34,11 @@ class Picture(Enum):
         """Whether decoding can begin here."""
         return self in (Picture.IDR, Picture.BLA, Picture.CRA, Picture.RECOVERY)
 
+    @property
+    def is_sync(self) -> bool:
+        """Whether, besides, nothing after it in decoding order leans on anything before."""
+        return self in (Picture.IDR, Picture.BLA)
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class AccessUnit:
@@ -61,6 +66,11 @@ class Bitstream(Protocol):
     the same id and other contents comes up; something that cannot be edited), and
     `BrokenUnits` or `BrokenSyntax` where a packet is corrupt.
     """
+
+    @property
+    def pixel_format(self) -> str:
+        """FFmpeg's name of the source's pixel format, for the encoder. Raises `CannotJoin` where
+        there is none that the encoder takes."""
 
     def read(self, data: bytes) -> AccessUnit:
         """Take a packet apart, and keep the parameter sets that come with it."""

@@ -1,0 +1,222 @@
+"""Reading a source for a copy: video from a clean entry on, and the other streams around it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import suppress
+from fractions import Fraction
+from typing import BinaryIO
+
+import av.error
+from av.container import InputContainer
+from av.packet import Packet
+from av.stream import Discard, Stream
+
+from reelsplit_server.media.container import open_source, video_stream
+from reelsplit_server.media.decoding import Damage, frame_rate
+from reelsplit_server.media.elementary import Elementary
+from reelsplit_server.media.ends import Coded
+from reelsplit_server.media.nal.bits import BrokenSyntax
+from reelsplit_server.media.nal.bitstream import AccessUnit, CannotJoin, Picture
+from reelsplit_server.media.nal.units import BrokenUnits
+from reelsplit_server.media.others import PREROLL, Pending, early_packets, unrepeated
+from reelsplit_server.media.span import Span
+
+#: How much earlier, in seconds, each further try to enter the source aims.
+_STEPS_BACK = (0, Fraction(1, 2), 2, 10, 60)
+_MAX_DEMUX_ERRORS = 8
+#: Bytes of packets that are held until it is known which entry is the last one in time.
+_MOST_HELD = 48 << 20
+#: Seconds beyond the end at which the other streams' late packets are no longer waited for.
+_SKEW = 5
+#: Seconds by which packets of other streams may lie later in the file than the video of their
+#: time.
+_LOOSENESS = Fraction(1, 2)
+_UNREAD = AccessUnit(
+    units=(), picture=Picture.OTHER, slice_type="", quantiser=None, is_reference=False
+)
+
+
+class NoEntry(CannotJoin):
+    """Nothing in the source lets decoding begin at or before the range."""
+
+
+class Entrance:
+    """The packets of a source from the last entry at or before a range on."""
+
+    def __init__(
+        self, file: BinaryIO, container: InputContainer, span: Span, wanted: set[int]
+    ) -> None:
+        """`container` has just been opened from `file`. Other streams than the `wanted` ones are
+        not read."""
+        self._file, self._span, self._wanted = file, span, wanted
+        self.container = container
+        self.video = video_stream(container)
+        self.damage = Damage()
+        for stream in container.streams:
+            if stream.index != self.video.index and stream.index not in wanted:
+                stream.discard = Discard.all
+        self.pending = Pending(container, self.video)
+        name = container.format.name
+        self._is_mov = name.startswith("mov,mp4")
+        self._has_index = self._is_mov or name.startswith("matroska")
+        self._video_done = False
+
+    def packets(
+        self, elementary: Elementary, *, whole_group: bool
+    ) -> Iterator[Coded | Packet[Stream]]:
+        """Video from the last entry at or before the span's low tick; the rest as it comes.
+
+        Other streams' packets begin early enough for a cut at the span's start, or, with
+        `whole_group`, for one at the entry. Raises `NoEntry`; `CannotJoin` where a packet has no
+        time or is corrupt.
+        """
+        for step in (*_STEPS_BACK, None):
+            # Without an index to fetch them by, other streams' packets are read on the way.
+            back = (0 if self._has_index else PREROLL) + (step or 0)
+            target = None if step is None else self._span.low - round(back / self._span.time_base)
+            at_start = target is None or target <= self._span.origin
+            if at_start:
+                self._rewind()
+            elif target is None or not self._seek(target):
+                continue
+            held = self._hold(elementary)
+            if held is not None:
+                entry, events, rest = held
+                start = entry if whole_group else self._span.low
+                yield from self._joined(entry, start, events, rest)
+                return
+            if at_start:
+                break
+        raise NoEntry("the source has no key frame from which it could be played before the range")
+
+    def others(
+        self, events: Iterator[Coded | Packet[Stream]], end: Fraction
+    ) -> Iterator[Packet[Stream]]:
+        """The other streams' packets that are left in `events`, as long as some may lie before
+        `end`, seconds on the source's own clock. Video is read no more."""
+        self._video_done = True
+        if self.pending.nothing_before(end):
+            return
+        for event in events:
+            if isinstance(event, Packet):
+                yield event
+            elif event.pts * self._span.time_base > end + _SKEW:
+                return
+            if self.pending.nothing_before(end):
+                return
+
+    def _hold(
+        self, elementary: Elementary
+    ) -> tuple[int, list[Coded | Packet[Stream]], Iterator[Coded | Packet[Stream]]] | None:
+        """Read past the span's start: the last entry's pts, what came since, and the rest.
+
+        None where no entry comes in time.
+        """
+        low = self._span.low
+        entry: int | None = None
+        others: list[Packet[Stream]] = []
+        events: list[Coded | Packet[Stream]] = []
+        size = 0
+        stream = self._events(elementary)
+        for event in stream:
+            if isinstance(event, Packet):
+                (others if entry is None else events).append(event)
+                continue
+            if event.pts <= low and event.access.picture.is_entry:
+                entry, size = event.pts, 0
+                # What other streams had since the entry before may be wanted still.
+                others += [each for each in events if isinstance(each, Packet)]
+                events = []
+            size += event.packet.size
+            if size > _MOST_HELD:
+                raise CannotJoin("the last key frame lies too far before the range")
+            if entry is not None:
+                events.append(event)
+            # A later entry is shown later than all pictures before it.
+            if event.pts >= low:
+                break
+        return None if entry is None else (entry, [*others, *events], stream)
+
+    def _joined(
+        self,
+        entry: int,
+        start: int,
+        events: list[Coded | Packet[Stream]],
+        rest: Iterator[Coded | Packet[Stream]],
+    ) -> Iterator[Coded | Packet[Stream]]:
+        base = self._span.time_base
+        early: list[Packet[Stream]] = []
+        reach = PREROLL if self._is_mov else PREROLL + _LOOSENESS
+        if self._has_index and entry > self._span.origin and (start - entry) * base < reach:
+            # Both containers read through one file object, from where it stands.
+            position = self._file.tell()
+            with open_source(self._file) as container:
+                early = early_packets(self._file, container, self._wanted, start=entry * base) or []
+            self._file.seek(position)
+        later = unrepeated(early)
+        yield from early
+        for event in events:
+            if isinstance(event, Coded) or later(event):
+                yield event
+        for event in rest:
+            if isinstance(event, Coded) or later(event):
+                yield event
+
+    def _events(self, elementary: Elementary) -> Iterator[Coded | Packet[Stream]]:
+        last: int | None = None
+        for packet in self._demuxed():
+            self.pending.saw(packet)
+            if packet.stream_index != self.video.index:
+                yield packet
+                continue
+            if self._video_done:
+                if packet.pts is not None:
+                    yield Coded(packet=packet, pts=packet.pts, access=_UNREAD)
+                continue
+            if packet.pts is None:
+                raise CannotJoin("the source's packets do not say when they are shown")
+            if packet.is_corrupt or self.damage.count:
+                raise CannotJoin("the source is damaged there")
+            if packet.dts is not None:
+                if last is not None and packet.dts < last:
+                    raise CannotJoin("the source's clock jumps back there")
+                last = packet.dts
+            if packet.is_discard and packet.pts >= self._span.low and self._span.high is None:
+                raise CannotJoin("an edit list of the source hides its last pictures")
+            try:
+                access = elementary.read(packet)
+            except (BrokenUnits, BrokenSyntax) as error:
+                raise CannotJoin(f"the source is damaged there ({error})") from error
+            yield Coded(packet=packet, pts=packet.pts, access=access)
+
+    def _demuxed(self) -> Iterator[Packet[Stream]]:
+        """All packets that carry data; what the demuxer trips over is noted."""
+        failures = 0
+        while failures < _MAX_DEMUX_ERRORS:
+            try:
+                for packet in self.container.demux():
+                    failures = 0
+                    if packet.size and packet.stream.discard != Discard.all:
+                        yield packet
+                return
+            except av.error.FFmpegError as error:
+                failures += 1
+                self.damage.note(f"the container breaks off or is corrupt ({error.strerror})")
+
+    def _rewind(self) -> None:
+        # The output's streams are made from this container's: it must stay the same one.
+        start = self.container.start_time
+        with suppress(av.error.FFmpegError):
+            self.container.seek(start if start is not None else 0)
+
+    def _seek(self, target: int) -> bool:
+        if self._is_mov:
+            # FFmpeg compares decoding times, moved by a constant. Where times are rounded, it
+            # misses a key frame that is aimed at exactly.
+            target += round(1 / frame_rate(self.video) / self._span.time_base / 2)
+        try:
+            self.container.seek(target, stream=self.video)
+        except av.error.FFmpegError:
+            return False
+        return True
