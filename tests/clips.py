@@ -108,9 +108,7 @@ def make_clip(
         if picture is not None:
             drawn = (picture(first_number + index) for index in range(frames))
         for index, (stamp, image) in enumerate(zip(stamps, drawn, strict=True)):
-            frame = av.VideoFrame.from_ndarray(image, format="rgb24").reformat(
-                format=video.pix_fmt
-            )
+            frame = av.VideoFrame.from_ndarray(image, format="rgb24").reformat(format=video.pix_fmt)
             frame.pts, frame.time_base = stamp, base
             container.mux(video.encode(frame))
             ahead = stamps[index + 1] if index + 1 < frames else stamp + round(1 / rate / base)

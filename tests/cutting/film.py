@@ -53,7 +53,7 @@ class Coded:
     has_sets: bool
 
 
-@dataclass(slots=True, kw_only=True)
+@dataclass(kw_only=True)
 class Film:
     """What a file holds. Frames in the order in which they are presented."""
 

@@ -129,7 +129,7 @@ def _places(
             # A window that holds a seam matches nowhere; what follows it may.
             at += 1
             if at < count:
-                place = _search(windows[at], known, places[: at].max() + _WINDOW)
+                place = _search(windows[at], known, places[:at].max() + _WINDOW)
         if place is None:
             at += 1
             offset = None

@@ -36,6 +36,7 @@ _TOKEN = re.compile(r"[\x21-\x7e]{1,64}")
 _MOST_LABELS = 64
 _MOST_OFFSET = 10 * 366 * 86400
 _SHORTEST_INTERVAL = Fraction(1, 10)
+_HAVE_EDIT_LISTS = (formats.Container.MP4, formats.Container.MOV)
 
 
 class Checker:
@@ -189,13 +190,16 @@ class Checker:
             self._video(output.video, f"{at}.video", container)
         if output.audio is not None:
             self._audio(output.audio, f"{at}.audio", container)
-        if output.cut_mode is CutMode.EDIT_LIST:
-            self.unsupported(f"{at}.cut_mode", "EDIT_LIST is not supported by this version")
-        elif output.cut_mode is CutMode.KEYFRAME and encodes(output):
+        if output.cut_mode in (CutMode.KEYFRAME, CutMode.EDIT_LIST) and encodes(output):
             self.wrong(
                 f"{at}.cut_mode",
-                "is KEYFRAME, which encodes nothing; leave out width, height and video, or take "
-                "ENCODE",
+                f"is {output.cut_mode.name}, which encodes nothing; leave out width, height and "
+                "video, or take ENCODE",
+            )
+        if output.cut_mode is CutMode.EDIT_LIST and container not in (None, *_HAVE_EDIT_LISTS):
+            self.wrong(
+                f"{at}.cut_mode",
+                "is EDIT_LIST, which only .mp4 and .mov files have; take another ending or mode",
             )
 
     def _template(self, output: Output, at: str, stem: str) -> formats.Container | None:

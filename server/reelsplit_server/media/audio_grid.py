@@ -9,8 +9,8 @@ from av.audio.stream import AudioStream
 from av.packet import Packet
 from av.stream import Stream
 
-#: Samples from time 0 beyond which a packet's time is a lie (or a film of more than 40 years).
-_FARTHEST = 1 << 46
+#: Seconds from time 0 beyond which a packet's time is a lie (or a film of 30 years).
+_FARTHEST = 10**9
 #: Seconds of sound in one packet, at most, whatever the file says.
 _LONGEST = 1
 #: Samples in a packet where nobody knows.
@@ -31,32 +31,38 @@ class Grid:
         self._zero = zero
         self._frame = context.frame_size or 0
         self._is_opus = context.codec.canonical_name == "opus"
-        self._slack = math.ceil(self.tick * self.rate) + 1
+        self.slack = math.ceil(self.tick * self.rate) + 1
+        """Samples by which rounding moves two packets against each other, at most."""
         self._next: int | None = None
 
-    def own(self, packet: Packet[Stream]) -> int | None:
-        """Where the packet itself says that it lies. Without a time it follows the one before;
-        None where there is none, or where the time cannot be true."""
+    def time(self, packet: Packet[Stream]) -> Fraction | None:
+        """Seconds on the source's own clock, as the packet says; the same for whoever asks.
+        Without a time it follows the one before; None where there is none, or where the time
+        cannot be true."""
         ticks = packet.pts if packet.pts is not None else packet.dts
-        if ticks is None:
-            return self._next
-        at = round((ticks * self.tick - self._zero) * self.rate)
-        return at if abs(at) < _FARTHEST else None
+        if ticks is not None:
+            time = ticks * self.tick
+        elif self._next is not None:
+            time = self._zero + Fraction(self._next, self.rate)
+        else:
+            return None
+        return time if abs(time - self._zero) < _FARTHEST else None
 
     def length(self, packet: Packet[Stream]) -> int:
         """Samples in a coded packet: by its codec where that tells, else by its duration."""
         if self._is_opus and packet.size:
             return _opus_length(bytes(packet)[:2], self.rate)
         said = round((packet.duration or 0) * self.tick * self.rate)
-        if self._frame and (not said or abs(said - self._frame) <= self._slack):
+        if self._frame and (not said or abs(said - self._frame) <= self.slack):
             return self._frame
         return said if 0 < said <= _LONGEST * self.rate else self._frame or _USUAL
 
-    def settle(self, own: int, count: int) -> int:
-        """Where a packet of `count` samples is put that lies at `own` by its own rounded time:
+    def settle(self, time: Fraction, count: int) -> int:
+        """Where a packet of `count` samples is put that lies at `time` by its own rounded word:
         right after the one before, unless the two lie apart by more than a rounding."""
-        follows = self._next is not None and abs(own - self._next) <= self._slack
-        at = self._next if follows and self._next is not None else own
+        at = round((time - self._zero) * self.rate)
+        if self._next is not None and abs(at - self._next) <= self.slack:
+            at = self._next
         self._next = at + count
         return at
 

@@ -68,6 +68,8 @@ def copy(
         codec = video.codec_context.codec.canonical_name
         if codec not in VIDEO_IN[plan.container]:
             raise CannotJoin(f"a .{plan.container.value} file cannot hold {codec} video as it is")
+        if plan.mode is CutMode.EDIT_LIST and plan.container not in (Container.MP4, Container.MOV):
+            raise CannotJoin(f"a .{plan.container.value} file has no edit list")
         if not trusted(container, video):
             raise CannotJoin("the source's packets do not say reliably when they are shown")
         reason = None
@@ -84,7 +86,7 @@ def copy(
         made = flow.run()
         output.close()
     if plan.mode is CutMode.EDIT_LIST:
-        hide_after(path, (made.end_pts - made.start_pts) * span.time_base)
+        hide_after(path, made.duration)
     return dataclasses.replace(made, reason=reason)
 
 
@@ -317,6 +319,7 @@ class _Flow:
             end_pts=end_pts,
             early_frames=int(np.searchsorted(shown, span.low)),
             placed=np.array([self._track.place(int(pts)) for pts in shown], dtype=np.int64),
+            placed_end=self._track.place(end_pts),
             time_base=self._track.time_base,
             rate=nominal_rate(source),
             encoded_head=head,
@@ -325,7 +328,7 @@ class _Flow:
             damaged=0,
             reason=None,
             streams=sorted((video, *self._outcomes), key=lambda each: each.source_index),
-            audio=getattr(self._tracks, "audio", ()),
+            audio=self._tracks.audio,
         )
 
 

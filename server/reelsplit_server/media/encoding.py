@@ -130,6 +130,7 @@ def encode(
             end_pts=writer.end_pts,
             early_frames=0,
             placed=np.array(writer.placed, dtype=np.int64),
+            placed_end=writer.placed_end,
             time_base=writer.time_base,
             rate=writer.rate,
             encoded_head=writer.frame_count,
@@ -138,7 +139,7 @@ def encode(
             damaged=reader.damage.count,
             reason=writer.reason,
             streams=sorted((video, *outcomes), key=lambda each: each.source_index),
-            audio=getattr(tracks, "audio", ()),
+            audio=tracks.audio,
         )
 
 

@@ -31,6 +31,8 @@ class Made:
     placed: NDArray[np.int64]
     """When each presented frame is shown in the output, in ticks of `time_base`, rising from 0.
     Shape (frames,)."""
+    placed_end: int
+    """When the last frame ends in the output, in ticks of `time_base`."""
     time_base: Fraction
     """Seconds in a tick of `placed`."""
     rate: Fraction
@@ -49,6 +51,11 @@ class Made:
     """What became of every stream of the source, the video among them."""
     audio: Sequence[AudioPlaced]
     """Where the sound must lie."""
+
+    @property
+    def duration(self) -> Fraction:
+        """Seconds of video in the output."""
+        return self.placed_end * self.time_base
 
     @property
     def constant_rate(self) -> Fraction | None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import errno
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from fractions import Fraction
 from pathlib import Path
@@ -52,6 +52,8 @@ class Output:
 
     def __init__(self, path: Path, container: Container) -> None:
         self.container = container
+        self._path = path
+        self._closers: list[Callable[[Path], None]] = []
         options: dict[str, str] = {}
         if self.is_iso:
             options = {"movflags": "+faststart", "movie_timescale": str(_MOVIE_TIMESCALE)}
@@ -77,6 +79,13 @@ class Output:
     def hides_preroll(self) -> bool:
         """Whether what lies before time 0 is hidden by an edit list."""
         return self.is_iso
+
+    @property
+    def tick(self) -> Fraction:
+        """Seconds by which the container may miss a time of sound."""
+        if self.is_iso:
+            return Fraction(0)
+        return Fraction(1, 90_000 if self.container is Container.TS else 1000)
 
     def describe(self, source: InputContainer, start: Fraction, end: Fraction | None) -> None:
         """Carry over the source's tags, and its chapters that overlap `start` to `end`, which
@@ -114,9 +123,16 @@ class Output:
         with writing():
             self.file.mux_one(packet)
 
+    def when_closed(self, closer: Callable[[Path], None]) -> None:
+        """Let `closer` have the finished file, for what FFmpeg's muxer cannot write itself."""
+        self._closers.append(closer)
+
     def close(self) -> None:
         with writing():
             self.file.close()
+        closers, self._closers = self._closers, []
+        for closer in closers:
+            closer(self._path)
 
 
 def inherit(stream: Stream, source: Stream) -> None:

@@ -13,12 +13,13 @@ from collections.abc import Iterator
 from fractions import Fraction
 from io import BytesIO
 from pathlib import Path
-from typing import BinaryIO, cast
+from typing import BinaryIO
 
 import av
 import av.error
 from av.audio.stream import AudioStream
 
+from reelsplit_server.media.adts import config_of
 from reelsplit_server.media.ebml import OddLayout, element_of, elements, unsigned, vint
 from reelsplit_server.media.errors import MediaError
 from reelsplit_server.media.formats import Container
@@ -38,8 +39,9 @@ _CODECS = {
     "opus": b"A_OPUS",
     "vorbis": b"A_VORBIS",
 }
-_AAC_RATES = (96_000, 88_200, 64_000, 48_000, 44_100, 32_000, 24_000, 22_050, 16_000, 12_000)
-_EBML, _SEGMENT, _INFO, _TRACKS, _CLUSTER = 0x1A45DFA3, 0x18538067, 0x1549A966, 0x1654AE6B, 0x1F43B675
+_MARK_NS = round(MARK * 10**9)
+_EBML, _SEGMENT, _INFO = 0x1A45DFA3, 0x18538067, 0x1549A966
+_TRACKS, _CLUSTER = 0x1654AE6B, 0x1F43B675
 _ENTRY, _DELAY, _PRIVATE, _CRC = 0xAE, 0x56AA, 0x63A2, 0xBF
 _OPUS_HEAD = b"OpusHead"
 #: Elements looked at before the tracks, and bytes of the tracks, at most.
@@ -47,16 +49,12 @@ _MOST_ELEMENTS, _MOST_BYTES = 64, 1 << 24
 
 
 class Padding:
-    """A copied track's delay, filled in once the file is closed."""
+    """A copied track's delay; what it is when the file is closed counts."""
 
-    def __init__(self, output: Output, rate: int) -> None:
+    def __init__(self, rate: int) -> None:
         self.samples = 0
         """Of what the file holds, this is left out at the beginning; at most `MARK` seconds."""
         self._rate = rate
-        paddings = cast("list[Padding]", output.paddings)
-        if not paddings:
-            output.when_closed(lambda path: _fill_in(path, paddings))
-        paddings.append(self)
 
     @property
     def nanoseconds(self) -> int:
@@ -68,24 +66,50 @@ class Padding:
         return round(Fraction(self.samples * 48_000, self._rate))
 
 
-def add_padded(output: Output, source: AudioStream) -> tuple[AudioStream, Padding] | None:
-    """A track of `output` for copies of `source`'s packets, and its delay, which counts in
-    samples. The muxer adds `MARK` to the packets' times. None where that is not possible."""
-    context = source.codec_context
-    codec = _CODECS.get(context.codec.canonical_name)
-    private = _private(source)
-    rate = context.sample_rate
-    if output.container not in (Container.MKV, Container.WEBM) or codec is None:
-        return None
-    if private is None or (MARK * rate).denominator != 1:
-        return None
-    try:
-        template = av.open(BytesIO(_header(codec, private, rate, context.channels)))
-    except av.error.FFmpegError:
-        return None
-    with template, writing():
-        stream = output.file.add_stream_from_template(template.streams.audio[0])
-    return stream, Padding(output, rate)
+class PaddedTracks:
+    """The copied tracks of an output that have a delay."""
+
+    def __init__(self, output: Output) -> None:
+        self._output = output
+        self._paddings: list[Padding] = []
+
+    def add(self, source: AudioStream) -> tuple[AudioStream, Padding] | None:
+        """A track of the output for copies of `source`'s packets, and its delay, 0 at first. The
+        muxer adds `MARK` to the packets' times; packets of AAC must have no header of their own
+        (`adts.without_header`). None where that is not possible."""
+        if self._output.container not in (Container.MKV, Container.WEBM):
+            return None
+        context = source.codec_context
+        codec = _CODECS.get(context.codec.canonical_name)
+        private, rate = _private(source), context.sample_rate
+        if codec is None or private is None or (MARK * rate).denominator != 1:
+            return None
+        try:
+            template = av.open(BytesIO(_header(codec, private, rate, context.channels)))
+        except av.error.FFmpegError:
+            return None
+        with template, writing():
+            stream = self._output.file.add_stream_from_template(template.streams.audio[0])
+        if not self._paddings:
+            self._output.when_closed(self._fill_in)
+        padding = Padding(rate)
+        self._paddings.append(padding)
+        return stream, padding
+
+    def _fill_in(self, path: Path) -> None:
+        """Put the true delays in place of the marks, which stand in the order of the tracks."""
+        with writing(), path.open("r+b") as file:
+            try:
+                start, content = _tracks(file)
+                _replace(content, self._paddings)
+            except OddLayout as error:
+                raise MediaError(
+                    "CONTAINER_REFUSED",
+                    "The start of the sound could not be hidden: "
+                    "the header of the written file is not as expected.",
+                ) from error
+            file.seek(start)
+            file.write(content)
 
 
 def _private(source: AudioStream) -> bytes | None:
@@ -93,13 +117,7 @@ def _private(source: AudioStream) -> bytes | None:
     context = source.codec_context
     codec, extradata = context.codec.canonical_name, context.extradata or b""
     if codec == "aac" and not extradata:
-        # Packets in MPEG-TS each have a header instead.
-        if context.profile != "LC" or context.sample_rate not in _AAC_RATES:
-            return None
-        if not 1 <= context.channels <= 6:
-            return None
-        kind, rate = 2, _AAC_RATES.index(context.sample_rate)
-        return (kind << 11 | rate << 7 | context.channels << 3).to_bytes(2, "big")
+        return config_of(source)
     if codec == "opus" and (not extradata.startswith(_OPUS_HEAD) or len(extradata) < 19):
         return None
     if codec == "vorbis" and not extradata:
@@ -127,27 +145,8 @@ def _header(codec: bytes, private: bytes, rate: int, channels: int) -> bytes:
     )
 
 
-_MARK_NS = round(MARK * 10**9)
-
-
 def _number(element: int, number: int) -> bytes:
     return element_of(element, number.to_bytes(max(1, (number.bit_length() + 7) // 8), "big"))
-
-
-def _fill_in(path: Path, paddings: list[Padding]) -> None:
-    """Put the true delays in place of the marks, which stand in the order of the tracks."""
-    with writing(), path.open("r+b") as file:
-        try:
-            start, content = _tracks(file)
-            _replace(content, paddings)
-        except OddLayout as error:
-            raise MediaError(
-                "CONTAINER_REFUSED",
-                "The start of the sound could not be hidden: "
-                "the header of the written file is not as expected.",
-            ) from error
-        file.seek(start)
-        file.write(content)
 
 
 def _tracks(file: BinaryIO) -> tuple[int, bytearray]:

@@ -93,7 +93,6 @@ def _first(file: BinaryIO) -> int:
 def _checked(plan: RenderPlan, path: Path, made: Made) -> RenderResult:
     """Raises `VerificationFailed`."""
     count, span = len(made.placed), made.span
-    duration = (made.end_pts - made.start_pts) * span.time_base
     counted = plan.frame_count
     is_exact = made.mode is not CutMode.KEYFRAME and plan.video.frame_rate is None
     if is_exact and counted is not None and count != counted and not made.damaged:
@@ -108,7 +107,7 @@ def _checked(plan: RenderPlan, path: Path, made: Made) -> RenderResult:
             container=plan.container,
             times=made.placed,
             time_base=made.time_base,
-            end=duration,
+            end=made.duration,
             frame_rate=made.constant_rate,
             encoded_head=made.encoded_head,
             encoded_tail=made.encoded_tail,
@@ -118,16 +117,15 @@ def _checked(plan: RenderPlan, path: Path, made: Made) -> RenderResult:
         threads=plan.threads,
     )
     encoded = made.encoded_head + made.encoded_tail
-    start = span.offset(made.start_pts)
     return RenderResult(
         frame_count=count,
         early_frames=made.early_frames,
-        start=start,
-        end=start + duration,
+        start=span.offset(made.start_pts),
+        end=span.offset(made.end_pts),
         start_pts=made.start_pts,
         end_pts=made.end_pts,
         time_base=span.time_base,
-        duration=duration,
+        duration=made.duration,
         copied_frames=count - encoded,
         encoded_frames=encoded,
         damaged=made.damaged,

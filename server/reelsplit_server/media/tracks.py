@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Sequence
+from dataclasses import replace
 from fractions import Fraction
 
 from av.audio.stream import AudioStream
@@ -11,14 +13,18 @@ from av.packet import Packet
 from av.stream import AttachmentStream, Stream
 from av.subtitles.stream import SubtitleStream
 
-from reelsplit_server.media.audio import AudioWriter, CopiedAudio, EncodedAudio, plan_audio
+from reelsplit_server.media.audio import AudioWriter, audio_writer, plan_audio
 from reelsplit_server.media.container import video_stream
 from reelsplit_server.media.decoding import Damage
-from reelsplit_server.media.formats import AudioCodec, Container
+from reelsplit_server.media.formats import Container
 from reelsplit_server.media.output import Output, writing
+from reelsplit_server.media.padding import PaddedTracks
+from reelsplit_server.media.placed import AudioPlaced
 from reelsplit_server.media.plan import Action, RenderPlan, StreamKind, StreamOutcome
 from reelsplit_server.media.subtitles import SubtitleWriter, plan_subtitle
 
+#: Tracks of sound, and of subtitles, that are carried at most: a file can claim thousands.
+_MOST_TRACKS = 32
 #: Seconds by which a packet may reach over an end.
 _OVERLAP = Fraction(1, 5)
 
@@ -26,11 +32,20 @@ _OVERLAP = Fraction(1, 5)
 def plan_others(container: InputContainer, plan: RenderPlan) -> list[StreamOutcome]:
     """What is to become of every stream but the video that is cut, in the source's order."""
     chosen = video_stream(container).index
-    return [
-        _plan_one(stream, plan, has_chapters=bool(container.chapters()))
-        for stream in container.streams
-        if stream.index != chosen
-    ]
+    has_chapters = bool(container.chapters())
+    outcomes: list[StreamOutcome] = []
+    carried: Counter[StreamKind] = Counter()
+    for stream in container.streams:
+        if stream.index == chosen:
+            continue
+        outcome = _plan_one(stream, plan, has_chapters=has_chapters)
+        if outcome.action is not Action.DROPPED:
+            carried[outcome.kind] += 1
+            if carried[outcome.kind] > _MOST_TRACKS:
+                reason = f"of each kind, only the first {_MOST_TRACKS} are carried"
+                outcome = replace(outcome, action=Action.DROPPED, codec=None, reason=reason)
+        outcomes.append(outcome)
+    return outcomes
 
 
 def kept(outcomes: Sequence[StreamOutcome]) -> set[int]:
@@ -90,23 +105,22 @@ class Tracks:
         source's own clock."""
         self._audio: dict[int, AudioWriter] = {}
         self._subtitles: dict[int, SubtitleWriter] = {}
+        padded = PaddedTracks(output)
         for outcome in outcomes:
             if outcome.action is Action.DROPPED:
                 continue
             stream = container.streams[outcome.source_index]
             if isinstance(stream, AudioStream):
-                if outcome.action is Action.COPIED:
-                    self._audio[stream.index] = CopiedAudio(output, stream, start, end)
-                else:
-                    self._audio[stream.index] = EncodedAudio(
-                        output,
-                        stream,
-                        AudioCodec(outcome.codec or ""),
-                        plan.audio,
-                        start,
-                        end,
-                        damage,
-                    )
+                self._audio[stream.index] = audio_writer(
+                    output,
+                    padded,
+                    stream,
+                    outcome,
+                    plan.audio,
+                    start=start,
+                    end=end,
+                    damage=damage,
+                )
             elif isinstance(stream, SubtitleStream):
                 self._subtitles[stream.index] = SubtitleWriter(
                     output, stream, outcome.codec or "", start, end, damage
@@ -152,3 +166,8 @@ class Tracks:
     def finish(self) -> None:
         for writer in self._audio.values():
             writer.finish()
+
+    @property
+    def audio(self) -> Sequence[AudioPlaced]:
+        """Where the sound of each track must lie in the output; after `finish`."""
+        return [writer.placed for writer in self._audio.values()]

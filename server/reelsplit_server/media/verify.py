@@ -198,7 +198,7 @@ def _check_header(
             f"its header says that it lasts {float(whole):.6f} s, and the last frame ends at "
             f"{float(expected.end):.6f} s",
         )
-    if expected.frame_rate is not None:
+    if expected.frame_rate is not None and not expected.hides:
         rate = Fraction(video.average_rate or 0)
         if abs(rate - expected.frame_rate) > expected.frame_rate * _RATE_ERROR:
             raise failed(

@@ -106,6 +106,8 @@ class VideoWriter:
         self.time_base, self.rate = self._cadence.time_base, self._cadence.rate
         self.placed = array("q")
         """When each frame is shown in the output, in ticks of `time_base`."""
+        self.placed_end = 0
+        """When the last frame ends there."""
         self._slots: list[int] = []
         self._times: list[tuple[int, int]] = []
         self._muxed = self._forgotten = 0
@@ -189,6 +191,7 @@ class VideoWriter:
         frame.time_base = 1 / self._cadence.rate
         self._slots.append(timed.slot)
         self.placed.append(timed.time)
+        self.placed_end = timed.time + timed.duration
         self._times.append((timed.time, timed.duration))
         with writing():
             packets = self._stream.encode(frame)

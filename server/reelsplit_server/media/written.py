@@ -32,6 +32,9 @@ _SYNC = {"h264": frozenset((5,)), "hevc": frozenset((19, 20))}
 _ENTRIES = {"h264": frozenset((5,)), "hevc": frozenset(range(16, 22))}
 
 
+_ISO = (Container.MP4, Container.MOV)
+
+
 class Written:
     """One pass over a file's packets; what is wrong with one of them is raised at once."""
 
@@ -63,6 +66,7 @@ class Written:
         self._width = self._nal_width()
         self._tail_after = None if tail_after is None else round(tail_after / self._base)
         self._zero: int | None = None
+        self._sync: dict[int, bool] | None = None
         self._pts, self._dts = array("q"), array("q")
         self._in_tail = False
         self._packets = 0
@@ -104,7 +108,7 @@ class Written:
         pts, dts = packet.pts, packet.dts
         if pts is None:
             raise failed("times", f"video packet {self._packets} does not say when it is shown")
-        is_key = packet.is_keyframe
+        is_key = self._marked(packet)
         if not self._packets and not is_key:
             raise failed("keys", "the video does not begin with a key frame")
         enters = is_key
@@ -131,6 +135,14 @@ class Written:
         self._packets += 1
         self._trial.take(packet, enters=enters, shows=shows, is_tail=is_tail)
 
+    def _marked(self, packet: Packet[Stream]) -> bool:
+        """Whether the container calls it a key frame: FFmpeg adds recovery points that it finds."""
+        if self._sync is None:
+            entries = self._video.index_entries if self._kind in _ISO else ()
+            self._sync = {entry.pos: entry.is_keyframe for entry in entries}
+        position = -1 if packet.pos is None else packet.pos
+        return self._sync.get(position, packet.is_keyframe)
+
     def _look_inside(self, packet: Packet[Stream], is_key: bool) -> bool:
         """Check a packet's NAL units; answers whether decoding can begin at it."""
         kind: int | None = None
@@ -146,7 +158,7 @@ class Written:
         if kind is None:
             raise failed("units", f"the packet {self._at(packet.pts)} holds no picture")
         enters = kind in _ENTRIES[self._codec]
-        if self._rebuilt and self._kind in (Container.MP4, Container.MOV):
+        if self._rebuilt and self._kind in _ISO:
             if is_key and not enters:
                 raise failed(
                     "keys",

@@ -12,7 +12,13 @@ from typing import BinaryIO
 from reelsplit.types import output as wire
 from reelsplit.types import segment as told
 from reelsplit.types.output import AudioEncoding, Output, VideoEncoding
-from reelsplit.types.segment import CutResult, Segment, SegmentBounds, StreamResult
+from reelsplit.types.segment import (
+    CutResult,
+    Segment,
+    SegmentBounds,
+    StreamResult,
+    Verification,
+)
 from reelsplit_server.media.container import most_pixels
 from reelsplit_server.media.errors import MediaError
 from reelsplit_server.media.formats import AudioCodec, VideoCodec, container_of
@@ -44,6 +50,14 @@ from reelsplit_server.work.units import Render
 
 _MOST_STREAMS = 128
 """The streams whose fate is told: a hostile source may have any number."""
+
+
+_MODES = {
+    wire.CutMode.AUTO: CutMode.AUTO,
+    wire.CutMode.KEYFRAME: CutMode.KEYFRAME,
+    wire.CutMode.EDIT_LIST: CutMode.EDIT_LIST,
+    wire.CutMode.ENCODE: CutMode.ENCODE,
+}
 
 
 def run(unit: Render, grant: SourceGrant, channel: Channel) -> None:
@@ -86,11 +100,15 @@ def _render(unit: Render, file: BinaryIO, scratch: Path, channel: Channel) -> Re
     assert container is not None
     expected = _expected(unit)
     _check_length(segment, output, unit.most_frames)
+    bounds = segment.bounds or SegmentBounds()
+    is_counted = bounds.end_frame > 0 and bounds.time_base
     plan = RenderPlan(
         start=Fraction(segment.requested.start_offset),
         end=Fraction(segment.requested.end_offset),
         container=container,
-        mode=CutMode.KEYFRAME if output.cut_mode is wire.CutMode.KEYFRAME else CutMode.ENCODE,
+        mode=_MODES[output.cut_mode or wire.CutMode.AUTO],
+        origin=_origin(bounds) if is_counted else None,
+        frame_count=bounds.end_frame - bounds.start_frame if is_counted else None,
         width=output.width,
         height=output.height,
         video=_video(output.video or VideoEncoding()),
@@ -103,6 +121,12 @@ def _render(unit: Render, file: BinaryIO, scratch: Path, channel: Channel) -> Re
         scratch,
         lambda frames: channel.progress(frames / max(1, expected), frames),
     )
+
+
+def _origin(bounds: SegmentBounds) -> int:
+    """Ticks of the source at t = 0."""
+    assert bounds.time_base is not None
+    return bounds.start_pts - round(Fraction(bounds.start_offset or 0) / bounds.time_base)
 
 
 def _expected(unit: Render) -> int:
@@ -169,7 +193,7 @@ def _audio(asked: AudioEncoding) -> AudioSettings:
 
 
 def _describe(segment: Segment, result: RenderResult) -> Segment:
-    whole = result.encoded_frames == 0
+    snaps = result.mode is CutMode.KEYFRAME
     notices = list(segment.notices)
     if result.damaged:
         message = f"{result.damaged} broken places of the source were skipped."
@@ -183,7 +207,7 @@ def _describe(segment: Segment, result: RenderResult) -> Segment:
             start_offset=result.start,
             end_offset=result.end,
             start_frame=first,
-            end_frame=first + result.frame_count if whole and counted else before.end_frame,
+            end_frame=first + result.frame_count if snaps and counted else before.end_frame,
             start_pts=result.start_pts,
             end_pts=result.end_pts,
             time_base=result.time_base,
@@ -191,10 +215,16 @@ def _describe(segment: Segment, result: RenderResult) -> Segment:
         duration=result.duration,
         frame_count=result.frame_count,
         cut=CutResult(
-            mode=wire.CutMode.KEYFRAME if whole else wire.CutMode.ENCODE,
+            mode=wire.CutMode[result.mode.name],
             copied_frames=result.copied_frames,
             encoded_frames=result.encoded_frames,
             reason=result.reason or "",
+        ),
+        verification=Verification(
+            checked=True,
+            frame_count=result.frame_count,
+            decoded_frames=result.decoded_frames,
+            audio_offset=result.audio_offset,
         ),
         streams=tuple(
             StreamResult(

@@ -87,6 +87,7 @@ RIGHT = [
     output(),
     output(width=640),
     output(cut_mode=CutMode.KEYFRAME, audio=AudioEncoding(codec=AudioCodec.NONE)),
+    output(cut_mode=CutMode.EDIT_LIST, uri_template="/w/{index}.mov"),
     output(overwrite_policy=OverwritePolicy.REPLACE),
     *(_template(f"/v/out/{{index}}.{end}") for end in ("mp4", "m4v", "mov", "mkv", "webm", "ts")),
     _video(codec=VideoCodec.H264, crf=18, preset="fast", gop=48, profile="high", level="4.1"),
@@ -217,6 +218,11 @@ WRONG: list[tuple[JobSpec, str]] = [
     (output(height=16386), "spec.output.height"),
     (output(height=-2), "spec.output.height"),
     (output(cut_mode=CutMode.KEYFRAME, width=640), "spec.output.cut_mode"),
+    (output(cut_mode=CutMode.EDIT_LIST, width=640), "spec.output.cut_mode"),
+    (
+        output(cut_mode=CutMode.EDIT_LIST, uri_template="/w/{index}.mkv"),
+        "spec.output.cut_mode",
+    ),
     (
         output(cut_mode=CutMode.KEYFRAME, video=VideoEncoding(crf=20)),
         "spec.output.cut_mode",
@@ -304,7 +310,6 @@ def test_what_is_wrong_is_named_by_its_field(wanted: JobSpec, field: str) -> Non
 UNSUPPORTED: list[tuple[JobSpec, str]] = [
     (spec(input=Input(media_id="0" * 32)), "spec.input.media_id"),
     (output(export_as_media=True), "spec.output.export_as_media"),
-    (output(cut_mode=CutMode.EDIT_LIST), "spec.output.cut_mode"),
     (_shots(detector=ReelsplitDetector()), f"{S}.reelsplit"),
     (_shots(detector=ReelsplitDetector(effort=Effort.FAST)), f"{S}.reelsplit"),
     (_shots(skip_letterbox=True), f"{S}.skip_letterbox"),

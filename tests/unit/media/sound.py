@@ -89,9 +89,10 @@ def make_sounding(
             container.mux(video.encode(frame))
             for number, (sound, stream, wave) in enumerate(tracks):
                 now = Fraction(index + 1, FRAME_RATE) + 1
-                while done[number] < len(wave) and sound.start + Fraction(
-                    done[number], sound.rate
-                ) < now:
+                while (
+                    done[number] < len(wave)
+                    and sound.start + Fraction(done[number], sound.rate) < now
+                ):
                     done[number] += _write(container, sound, stream, wave, done[number])
         container.mux(video.encode(None))
         for sound, stream, _ in tracks:
@@ -130,7 +131,9 @@ def _write(
 
 
 def _mux(
-    container: av.container.OutputContainer, sound: Sound, packets: list[av.Packet[av.stream.Stream]]
+    container: av.container.OutputContainer,
+    sound: Sound,
+    packets: list[av.Packet[av.stream.Stream]],
 ) -> None:
     for packet in packets:
         time = (packet.pts or 0) * packet.time_base
@@ -174,16 +177,13 @@ def hear(path: Path, track: int = 0) -> Heard:
             count += frame.samples
             pieces.append(_mono(frame))
     assert first is not None
-    return Heard(
-        rate=rate, first=first, samples=np.concatenate(pieces), jumps=tuple(jumps)
-    )
+    return Heard(rate=rate, first=first, samples=np.concatenate(pieces), jumps=tuple(jumps))
 
 
 def hear_elsewhere(path: Path, track: int = 0) -> Samples:
     """Decode a track with the `ffmpeg` command: all samples, joined, mono."""
     done = subprocess.run(
-        ["ffmpeg", "-v", "error", "-i", str(path), "-map", f"0:a:{track}"]
-        + ["-ac", "1", "-f", "f32le", "-"],
+        ["ffmpeg", "-v", "error", "-i", path, "-map", f"0:a:{track}", *"-ac 1 -f f32le -".split()],
         capture_output=True,
         check=True,
     )

@@ -22,10 +22,10 @@ class BitReader:
 
     def u(self, count: int) -> int:
         """An unsigned number of `count` bits; `BrokenSyntax` at the end of the data."""
-        self.position += count
-        left = self.size - self.position
+        left = self.size - self.position - count
         if left < 0:
             raise BrokenSyntax("the unit ends in the middle of its header")
+        self.position += count
         return self._number >> left & (1 << count) - 1
 
     def flag(self) -> bool:
@@ -34,12 +34,13 @@ class BitReader:
 
     def ue(self) -> int:
         """An unsigned Exp-Golomb code."""
-        zeros = 0
-        while not self.u(1):
-            zeros += 1
-            if zeros > _MOST_ZEROS:
-                raise BrokenSyntax("a code of the header is too long")
-        return (1 << zeros) - 1 + self.u(zeros)
+        left = self.size - self.position
+        rest = self._number & (1 << left) - 1
+        zeros = left - rest.bit_length()
+        if not rest or zeros > _MOST_ZEROS:
+            raise BrokenSyntax("a code of the header is too long, or cut off")
+        self.position += zeros
+        return self.u(zeros + 1) - 1
 
     def se(self) -> int:
         """A signed Exp-Golomb code."""

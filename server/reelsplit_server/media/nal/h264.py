@@ -138,9 +138,12 @@ class H264Bitstream:
         if is_idr or (self._move is not None and self._move.over):
             self._move = None
         kept = [unit for unit in access.units if unit[0] & 31 not in _LEFT_OUT]
+        self._last_id = None
+        if self._move is None and not is_idr:
+            return kept
         slices = [(unit, self._slice(unit)) for unit in kept if unit[0] & 31 in _SLICES]
-        self._last_id = slices[0][1].idr_pic_id if is_idr else None
         if self._move is None:
+            self._last_id = slices[0][1].idr_pic_id
             return kept
         gone = {MARKING_REPETITION}
         if first:

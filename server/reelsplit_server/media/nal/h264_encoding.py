@@ -84,7 +84,8 @@ def encoder_options(
         if profile == "baseline":
             raise CannotJoin("its profile and its fields do not go together")
         field = {None: "fake-interlaced", True: "tff", False: "bff"}[top_field_first]
-        parameters[field] = "1"
+        # x264 has no weights for fields, and says so on stderr.
+        parameters |= {field: "1", "weightp": "0"}
     options = {
         "preset": "veryfast",
         "profile": profile,
@@ -131,6 +132,8 @@ def joined(encoder: Sps, source: Sps, *, reordering: int) -> bytes:
         if ours != theirs:
             raise CannotJoin(f"the encoder's {what} is not the source's")
     limits = encoder.vui.restriction if encoder.vui is not None else None
+    if limits is None and encoder.intra_only:
+        limits = Restriction(reordering=0, buffering=0)
     if encoder.scaling or encoder.poc_type == 1 or limits is None:
         raise CannotJoin("the encoder's parameter sets are not as expected")
     room = source.most_frames

@@ -13,7 +13,7 @@ from reelsplit_server.media.nal.units import escaped, unescaped
 IDR = 5
 _KINDS = ("P", "B", "I", "SP", "SI")
 #: Nearly all headers end within the first; none is longer than the second.
-_PREFIXES = (96, 4096)
+_PREFIXES = (64, 4096)
 _MOST_REFERENCES = 32
 #: Commands in one list, of either kind: more than two fields of all references need.
 _MOST_COMMANDS = 66

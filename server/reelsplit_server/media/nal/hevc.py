@@ -171,11 +171,7 @@ class HevcBitstream:
 
     def encoded(self, data: bytes) -> list[bytes]:
         assert self._ids is not None
-        return [
-            joined_slice(unit, self._ids.pps)
-            for unit in split(data, 0)
-            if is_slice(unit)
-        ]
+        return [joined_slice(unit, self._ids.pps) for unit in split(data, 0) if is_slice(unit)]
 
     def extradata(self, *, annex_b: bool) -> bytes:
         self._written = True

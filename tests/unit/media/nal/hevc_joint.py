@@ -68,7 +68,10 @@ def splice(source: Path, out: Path, start: int, end: int) -> Joint:
         bitstream.enter(middle[0][1], drops_references=True)
         head, tail = range(start, first), range(first + copied, end)
         quantiser = _quantiser(middle)
-        parts = [_encode(bitstream, [frames[n] for n in part], rate, quantiser, stream.codec_context) for part in (head, tail)]
+        parts = [
+            _encode(bitstream, [frames[n] for n in part], rate, quantiser, stream.codec_context)
+            for part in (head, tail)
+        ]
         annex_b = out.suffix == ".ts"
         join = with_start_codes if annex_b else with_lengths
 
