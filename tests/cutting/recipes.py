@@ -21,7 +21,8 @@ REORDERINGS = ("0", "2", "3", "7", "pyramid")
 CONTAINERS = ("mp4", "mov", "mkv", "ts", "fmp4")
 RATES = ("24", "25", "30000/1001", "60000/1001", "variable")
 STYLES = ("plain", "slices", "adaptive", "entropy", "deep")
-"""slices: four in each picture. adaptive: B-frames where the encoder likes them. entropy: CAVLC
+"""slices: four in each picture for H.264; for HEVC rows of small blocks with entry points, as x265
+writes broken slices at this size. adaptive: B-frames where the encoder likes them. entropy: CAVLC
 for H.264, leading pictures that can be decoded (RADL) for HEVC. deep: 10 bits."""
 AUDIO = {
     "mp4": ("aac", "aac", "opus", "flac", "ac3", "none"),
@@ -147,7 +148,7 @@ def _x264(recipe: Recipe, bframes: int, gop: int) -> dict[str, str]:
 
 
 def _x265(recipe: Recipe, bframes: int, gop: int) -> dict[str, str]:
-    settings = {
+    settings: dict[str, int | str] = {
         "keyint": gop,
         "min-keyint": gop,
         "open-gop": int(recipe.is_open),
@@ -155,7 +156,6 @@ def _x265(recipe: Recipe, bframes: int, gop: int) -> dict[str, str]:
         "bframes": bframes,
         "b-adapt": 2 if recipe.style == "adaptive" else 0,
         "b-pyramid": int(recipe.reordering == "pyramid" or recipe.style == "adaptive"),
-        "slices": 4 if recipe.style == "slices" else 1,
         "radl": min(2, bframes)
         if recipe.style == "entropy" and not recipe.is_open and gop > 1
         else 0,
@@ -164,6 +164,8 @@ def _x265(recipe: Recipe, bframes: int, gop: int) -> dict[str, str]:
         "pools": "none",
         "frame-threads": 1,
     }
+    if recipe.style == "slices":
+        settings.update({"ctu": 16, "max-tu-size": 16, "wpp": 1, "pools": 1})
     joined = ":".join(f"{name}={value}" for name, value in settings.items())
     return {"preset": "ultrafast", "crf": "23", "x265-params": joined}
 

@@ -15,6 +15,9 @@ _NOISE = (
     "Timestamps are unset",
     "Application provided invalid, non monotonically increasing dts",
     "Non-monotonous DTS",
+    "Last message repeated",
+    # PCM in Matroska has no layout; mono is the only guess.
+    "Guessed Channel Layout",
 )
 
 

@@ -85,7 +85,7 @@ class CopiedAudio:
             return
         count = self._grid.length(packet)
         middle = time + count * self._base / 2
-        at = self._grid.settle(time, count)
+        at = self._grid.settle(time, count, is_exact=self._grid.knows_lengths)
         length = self._length()
         if length is not None and self.end is not None:
             self.done = at >= length if self._trims else middle >= self.end
@@ -110,8 +110,7 @@ class CopiedAudio:
         first, last = self._heard or (0, 0)
         return AudioPlaced(
             index=self._stream.index,
-            # The two are one codec in these containers.
-            codec="mp3" if self._codec == "mp2" and self._output.is_iso else self._codec,
+            codec=self._codec,
             first=first * self._base,
             last=last * self._base,
             tolerance=self._output.tick + self._grid.tick + self._base,

@@ -13,7 +13,8 @@ from av.stream import Stream
 _FARTHEST = 10**9
 #: Seconds of sound in one packet, at most, whatever the file says.
 _LONGEST = 1
-#: Samples in a packet where nobody knows.
+#: Samples in a packet: of these codecs where FFmpeg does not tell, and where nobody knows.
+_FRAMES = {"aac": 1024, "ac3": 1536, "eac3": 1536, "mp2": 1152, "mp3": 1152}
 _USUAL = 1024
 #: Samples at 48 kHz in one Opus frame, by the configuration in a packet's first byte.
 _OPUS_FRAMES = (*(480, 960, 1920, 2880) * 3, *(480, 960) * 2, *(120, 240, 480, 960) * 4)
@@ -29,8 +30,9 @@ class Grid:
         self.tick = Fraction(source.time_base or Fraction(1, self.rate))
         """Seconds; the source's times are rounded to it."""
         self._zero = zero
-        self._frame = context.frame_size or 0
-        self._is_opus = context.codec.canonical_name == "opus"
+        codec = context.codec.canonical_name
+        self._frame = context.frame_size or _FRAMES.get(codec, 0)
+        self._is_opus = codec == "opus"
         self.slack = math.ceil(self.tick * self.rate) + 1
         """Samples by which rounding moves two packets against each other, at most."""
         self._next: int | None = None
@@ -48,6 +50,11 @@ class Grid:
             return None
         return time if abs(time - self._zero) < _FARTHEST else None
 
+    @property
+    def knows_lengths(self) -> bool:
+        """Whether `length` is exact. Else it is a duration, rounded like the times."""
+        return self._is_opus or self._frame > 0
+
     def length(self, packet: Packet[Stream]) -> int:
         """Samples in a coded packet: by its codec where that tells, else by its duration."""
         if self._is_opus and packet.size:
@@ -57,11 +64,12 @@ class Grid:
             return self._frame
         return said if 0 < said <= _LONGEST * self.rate else self._frame or _USUAL
 
-    def settle(self, time: Fraction, count: int) -> int:
+    def settle(self, time: Fraction, count: int, *, is_exact: bool = True) -> int:
         """Where a packet of `count` samples is put that lies at `time` by its own rounded word:
-        right after the one before, unless the two lie apart by more than a rounding."""
+        right after the one before, unless the two lie apart by more than a rounding. Where the
+        count is not `is_exact`, that would add up."""
         at = round((time - self._zero) * self.rate)
-        if self._next is not None and abs(at - self._next) <= self.slack:
+        if is_exact and self._next is not None and abs(at - self._next) <= self.slack:
             at = self._next
         self._next = at + count
         return at

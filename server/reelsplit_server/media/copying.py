@@ -85,7 +85,7 @@ def copy(
         flow = _Flow(file, entrance, plan, span, output, outcomes, on_progress)
         made = flow.run()
         output.close()
-    if plan.mode is CutMode.EDIT_LIST:
+    if plan.mode is CutMode.EDIT_LIST or flow.overshoots:
         hide_after(path, made.duration)
     return dataclasses.replace(made, reason=reason)
 
@@ -123,6 +123,8 @@ class _Flow:
         """Since the last entry before the end, in decoding order; None once it is too large."""
         self._group_size = 0
         self._copied_until: int | None = None
+        self.overshoots = False
+        """Whether the header will say that the video lasts longer than it does."""
 
     def run(self) -> Made:
         mode, span, elementary = self._plan.mode, self._span, self._elementary
@@ -295,7 +297,7 @@ class _Flow:
             # Not far beyond the range where the source's picture pauses there.
             assert span.high is not None
             end_pts = min(end.beyond, max(span.high, end_pts))
-        self._track.finish(end_pts)
+        self.overshoots = self._track.finish(end_pts)
         stop = end_pts * span.time_base
         if span.end is not None:
             self._tracks.end_at(stop)

@@ -29,6 +29,9 @@ class Damage:
     torn: bool = False
     """The file ends in the middle of a packet."""
 
+    restarts: int = 0
+    """How often the clock starts over: times fall back by a second and more."""
+
     def note(self, detail: str) -> None:
         self.count += 1
         if self.detail is None:
@@ -134,6 +137,7 @@ def presented(
         if last is not None and pts <= last:
             damage.note(f"presentation times do not increase at {pts}")
             if (last - pts) * base >= 1:
+                damage.restarts += 1
                 moved += last + step - pts
                 pts = last + step
             else:

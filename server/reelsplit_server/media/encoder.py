@@ -127,6 +127,7 @@ def encoder_options(
     threads: int,
     interlaced: bool,
     hdr: Hdr | None,
+    sets_in_band: bool,
 ) -> dict[str, str]:
     """The options, FFmpeg's own and the encoder's, for one run."""
     options: dict[str, str] = {"g": str(asked.gop or max(1, round(rate * _DEFAULT_GOP)))}
@@ -149,7 +150,7 @@ def encoder_options(
         case VideoCodec.H264:
             return options | _x264(asked, preset, hdr)
         case VideoCodec.HEVC:
-            return options | _x265(asked, preset, pixel_format, threads, hdr)
+            return options | _x265(asked, preset, pixel_format, threads, hdr, sets_in_band)
         case VideoCodec.AV1:
             return options | _svt_av1(asked, preset, threads, hdr)
         case VideoCodec.VP9:
@@ -176,7 +177,12 @@ def _x264(asked: VideoSettings, preset: str, hdr: Hdr | None) -> dict[str, str]:
 
 
 def _x265(
-    asked: VideoSettings, preset: str, pixel_format: str, threads: int, hdr: Hdr | None
+    asked: VideoSettings,
+    preset: str,
+    pixel_format: str,
+    threads: int,
+    hdr: Hdr | None,
+    sets_in_band: bool,
 ) -> dict[str, str]:
     options = {"preset": preset}
     profile = asked.profile or profile_for(VideoCodec.HEVC, pixel_format)
@@ -196,6 +202,8 @@ def _x265(
             parameters.append(f"master-display={display}")
         if hdr.light:
             parameters.append(f"max-cll={hdr.light[0]},{hdr.light[1]}")
+    # Which hdr10 turns on by itself.
+    parameters.append(f"repeat-headers={int(sets_in_band)}")
     return options | {"x265-params": ":".join(parameters)}
 
 

@@ -16,6 +16,7 @@ from reelsplit_server.media.container import open_source, video_stream
 from reelsplit_server.media.decoding import time_base
 from reelsplit_server.media.errors import MediaError
 from reelsplit_server.media.made import Made
+from reelsplit_server.media.mp4_edit import hide_after
 from reelsplit_server.media.others import PREROLL, PREROLL_OF_CUES, early_packets
 from reelsplit_server.media.output import Output
 from reelsplit_server.media.plan import Action, CutMode, RenderPlan, StreamKind, StreamOutcome
@@ -113,6 +114,8 @@ def encode(
             finish()
         tracks.finish()
         output.close()
+        if writer.overshoots:
+            hide_after(path, writer.placed_end * writer.time_base)
         source_codec = reader.video.codec_context.codec.canonical_name
         video = StreamOutcome(
             kind=StreamKind.VIDEO,

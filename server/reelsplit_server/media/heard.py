@@ -14,6 +14,8 @@ from reelsplit_server.media.trial import failed
 
 #: Packets decoded at the start of a track, to see that some can be.
 _TRIED = 4
+#: MP4 has one name for both.
+_ONE_IN_MP4 = {"mp2", "mp3"}
 
 
 class Heard:
@@ -58,18 +60,20 @@ class Heard:
             except av.error.FFmpegError:
                 self._broken += 1
 
-    def offset(self, placed: AudioPlaced, zero: Fraction, slack: Fraction) -> Fraction | None:
+    def offset(
+        self, placed: AudioPlaced, zero: Fraction, slack: Fraction, *, trims: bool
+    ) -> Fraction | None:
         """Seconds by which the sound begins later than it should; None where there is none.
 
         `zero` is the output's time 0 on the file's clock; `slack` is how far, in seconds, the
-        container rounds. Raises `VerificationFailed` where begin or end are not as placed.
+        container rounds, and `trims` whether it can end within a packet. Raises `VerificationFailed` where begin or end are not as placed.
         """
         if placed.empty != (self._first is None):
             raise failed("audio", f"{self._name} is {'not ' if placed.empty else ''}empty")
         if self._first is None:
             return None
         codec = self._stream.codec_context.codec.canonical_name
-        if codec != placed.codec:
+        if codec != placed.codec and {codec, placed.codec} != _ONE_IN_MP4:
             raise failed("audio", f"{self._name} is {codec} instead of {placed.codec}")
         if self._broken == self._tried:
             raise failed("audio", f"{self._name} cannot be decoded")
@@ -82,7 +86,8 @@ class Heard:
                 f"instead of {float(placed.first):.4f} s",
             )
         last = self._end() - zero
-        if not -allowed <= last - placed.last <= allowed + placed.overrun:
+        beyond = placed.overrun if trims else max(placed.overrun, self._usual * self._base)
+        if self._usual and not -allowed <= last - placed.last <= allowed + beyond:
             raise failed(
                 "audio",
                 f"{self._name} ends at {float(last):.4f} s instead of {float(placed.last):.4f} s",

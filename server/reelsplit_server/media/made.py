@@ -61,5 +61,6 @@ class Made:
     def constant_rate(self) -> Fraction | None:
         """Frames a second, where all frames are shown equally long; None where not."""
         step = 1 / (self.rate * self.time_base)
-        regular = np.arange(len(self.placed), dtype=np.int64) * step.numerator // step.denominator
-        return self.rate if bool(np.all(np.abs(self.placed - regular) <= 1)) else None
+        times = np.append(self.placed, self.placed_end)
+        regular = np.arange(len(times), dtype=np.int64) * step.numerator // step.denominator
+        return self.rate if bool(np.all(np.abs(times - regular) <= 1)) else None

@@ -1,5 +1,5 @@
-"""Hiding the end of a finished MP4 or MOV, which FFmpeg's muxer cannot do: its edit lists always
-run to the last frame. Only numbers in the file's index are changed, in place."""
+"""How long a finished MP4 or MOV is presented, and ending it earlier, which FFmpeg's muxer cannot:
+its edit lists always run to the last frame. Only numbers in the index are changed, in place."""
 
 from __future__ import annotations
 
@@ -53,21 +53,44 @@ def hide_after(path: Path, end: Fraction) -> None:
         try:
             fields = list(_changes(file, end))
         except Odd as error:
-            raise MediaError(
-                "CONTAINER_REFUSED",
-                "The end of the segment could not be hidden by an edit list: "
-                "the index of the written file is not as expected.",
-            ) from error
+            raise _refused() from error
         for field in fields:
             file.seek(field.position)
             file.write(field.value.to_bytes(field.width, "big"))
 
 
+def lengths(file: BinaryIO) -> tuple[Fraction, Fraction]:
+    """How long the file says that it is as a whole, and that its first video track is presented,
+    in seconds; the file's position is not kept. Raises `MediaError` as `hide_after`."""
+    try:
+        moov = _moov(file)
+        inside = list(inside_of(file, moov))
+        header = only(inside, b"mvhd")
+        scale = scale_of(file, header)
+        for trak in inside:
+            if trak.kind == b"trak" and _is_video(file, parts := list(inside_of(file, trak))):
+                shown = _field(file, only(parts, b"tkhd"), narrow=20, wide=28).value
+                whole = _field(file, header, narrow=16, wide=24).value
+                return Fraction(whole, scale), Fraction(shown, scale)
+        raise Odd
+    except Odd as error:
+        raise _refused() from error
+
+
+def _refused() -> MediaError:
+    return MediaError(
+        "CONTAINER_REFUSED",
+        "The index of the written file is not as expected: its end cannot be found or moved.",
+    )
+
+
+def _moov(file: BinaryIO) -> Box:
+    return only(boxes_in(file, 0, file.seek(0, os.SEEK_END)), b"moov")
+
+
 def _changes(file: BinaryIO, end: Fraction) -> Iterator[_Field]:
     """What has to be written where; raises `Odd`. The movie's own duration comes last."""
-    size = file.seek(0, os.SEEK_END)
-    moov = only(boxes_in(file, 0, size), b"moov")
-    inside = list(boxes_in(file, moov.start, moov.end))
+    inside = list(inside_of(file, _moov(file)))
     if maybe(inside, b"mvex") is not None:
         raise Odd
     header = only(inside, b"mvhd")

@@ -54,6 +54,8 @@ class ShotScan:
     """Something could not be read or decoded; what could was analysed."""
     detail: str | None
     """What is damaged, in words."""
+    restarts: bool = False
+    """The source's clock starts over in the middle, as in `Timeline`."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -130,6 +132,7 @@ def detect_shots(
             first_pts=first_pts,
             damaged=bool(damage.count),
             detail=damage.detail,
+            restarts=bool(damage.restarts),
         )
 
 

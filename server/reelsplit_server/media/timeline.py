@@ -46,6 +46,9 @@ class Timeline:
     """Something could not be read or decoded; what could is in the timeline."""
     detail: str | None = None
     """What is truncated or damaged, in words."""
+    restarts: bool = False
+    """The source's clock starts over in the middle. `pts` goes on, unlike the packets' own times,
+    which lead to several places: no seek finds a frame for sure."""
 
     @property
     def frame_count(self) -> int:
@@ -197,6 +200,7 @@ def _by_decoding(
         truncated=bool(missing) or damage.torn,
         damaged=bool(damage.count),
         detail=detail,
+        restarts=bool(damage.restarts),
     )
 
 

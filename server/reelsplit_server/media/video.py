@@ -90,6 +90,7 @@ class VideoWriter:
                 threads=plan.threads,
                 interlaced=interlaced,
                 hdr=hdr,
+                sets_in_band=output.container is Container.TS,
             ),
             threads=plan.threads,
         )
@@ -108,6 +109,8 @@ class VideoWriter:
         """When each frame is shown in the output, in ticks of `time_base`."""
         self.placed_end = 0
         """When the last frame ends there."""
+        self.overshoots = False
+        """Whether the header will say that the video lasts longer than it does."""
         self._slots: list[int] = []
         self._times: list[tuple[int, int]] = []
         self._muxed = self._forgotten = 0
@@ -208,10 +211,11 @@ class VideoWriter:
             assert slot is not None
             time, duration = self._times[bisect_right(self._slots, slot) - 1]
             packet.dts = self._decode_time(packet.dts, slot, time)
-            if last and self._output.container in (Container.MP4, Container.MOV):
-                # MP4 adds up decoding times: the packet decoded last ends the track.
+            if last and self._output.is_iso:
+                # These files add up decoding times: the packet decoded last ends the track.
                 end = sum(self._times[-1])
-                duration = max(1, min(end - (self._delay or 0) - packet.dts, end - time))
+                duration = max(1, end - (self._delay or 0) - packet.dts)
+                self.overshoots = time + duration > end
             packet.pts, packet.duration = time, duration
             packet.time_base = self._cadence.time_base
             packet.stream = self._stream

@@ -73,18 +73,24 @@ class VideoTrack:
         for ready in self._order.push(packet):
             self._write(ready)
 
-    def finish(self, end_pts: int) -> None:
-        """Write what is left; the frame shown last ends at `end_pts`, a tick of the source."""
+    def finish(self, end_pts: int) -> bool:
+        """Write what is left; the frame shown last ends at `end_pts`, a tick of the source.
+
+        Answers whether the muxer will take the presentation for longer than that.
+        """
         for ready in self._order.finish(end_pts):
             self._write(ready)
         last, self._held = self._held, None
         if last is None:
-            return
+            return False
         assert last.dts is not None
+        assert last.pts is not None
         if self._output.is_iso:
             # These files add up decode times: the packet decoded last ends the track.
             last.duration = max(1, self.place(end_pts) - self._delay - last.dts)
+        overshoots = last.pts + (last.duration or 0) > self.place(end_pts)
         self._mux(last)
+        return self._output.is_iso and overshoots
 
     def _write(self, packet: Packet[Stream]) -> None:
         pts, dts, duration = packet.pts or 0, packet.dts or 0, packet.duration or 1

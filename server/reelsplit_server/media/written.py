@@ -46,10 +46,12 @@ class Written:
         *,
         kind: Container,
         rebuilt: bool,
+        may_repeat_sets: bool,
         tail_after: Fraction | None,
     ) -> None:
         """`tail_after`: packets shown later than this, in seconds after the first frame, belong
-        to the encoded tail; None where there is none. `rebuilt` as in `Expected`."""
+        to the encoded tail; None where there is none. `rebuilt` as in `Expected`;
+        `may_repeat_sets`: parameter sets may stand in packets too."""
         self.hidden_frames = 0
         """By an edit list."""
         self.latest = Fraction(0)
@@ -60,7 +62,7 @@ class Written:
             if isinstance(stream, AudioStream)
         }
         self._container, self._video, self._trial = container, video, trial
-        self._kind, self._rebuilt = kind, rebuilt
+        self._kind, self._rebuilt, self._may_repeat_sets = kind, rebuilt, may_repeat_sets
         self._codec = video.codec_context.codec.canonical_name
         self._base = Fraction(video.time_base or 1)
         self._width = self._nal_width()
@@ -151,7 +153,7 @@ class Written:
                 kind = unit
                 if not self._width:
                     break
-            if self._rebuilt and self._width and unit in _SETS[self._codec]:
+            if not self._may_repeat_sets and unit in _SETS[self._codec]:
                 raise failed(
                     "sets", f"the packet {self._at(packet.pts)} repeats parameter sets in the video"
                 )

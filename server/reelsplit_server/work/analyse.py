@@ -61,6 +61,8 @@ def _ranges(
     timeline: Timeline | SparseTimeline,
     channel: Channel,
 ) -> PlanDone:
+    if isinstance(timeline, Timeline):
+        _check_clock(unit, restarts=timeline.restarts)
     batch: list[Segment] = []
     for segment in _segments(unit.spec, timeline):
         _check_count(segment.index, unit.most_segments)
@@ -208,6 +210,7 @@ def _shots(
         channel.progress(float((position - begin) / part) if part > 0 else 0.0, frames)
 
     scan = detect_shots(file, shot_settings(mode), on_shot, on_progress, unit.threads)
+    _check_clock(unit, restarts=scan.restarts)
     if mode.end_offset is None:
         frames = scan.frame_count if not mode.start_offset else 0
         source = dataclasses.replace(source, duration=scan.end, frame_count=frames)
@@ -246,6 +249,18 @@ def _check_count(index: int, most: int) -> None:
             f"The job would have more than the {most:,} segments that this server takes. Choose "
             "longer intervals, a longer shortest shot, or fewer ranges.",
             metadata={"limit": str(most)},
+        )
+
+
+def _check_clock(unit: Analyse, *, restarts: bool) -> None:
+    """Where one time leads to two places, a cut could hold the wrong one and not know it."""
+    if restarts and unit.spec.output is not None:
+        raise MediaError(
+            "SOURCE_DAMAGED",
+            "The source's clock starts over in the middle, as in files that were joined end to "
+            "end, so it cannot be cut by times. Give it one clock first: "
+            "ffmpeg -i SOURCE -map 0 -c copy REPAIRED.mkv",
+            metadata={"detail": "presentation times fall back by a second and more"},
         )
 
 

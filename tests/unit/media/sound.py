@@ -183,7 +183,17 @@ def hear(path: Path, track: int = 0) -> Heard:
 def hear_elsewhere(path: Path, track: int = 0) -> Samples:
     """Decode a track with the `ffmpeg` command: all samples, joined, mono."""
     done = subprocess.run(
-        ["ffmpeg", "-v", "error", "-i", path, "-map", f"0:a:{track}", *"-ac 1 -f f32le -".split()],
+        [
+            "ffmpeg",
+            "-v",
+            "error",
+            "-i",
+            path,
+            "-map",
+            f"0:a:{track}",
+            *["-ac", "1"],
+            *["-f", "f32le", "-"],
+        ],
         capture_output=True,
         check=True,
     )

@@ -5,25 +5,36 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from reelsplit_server.media.nal.bits import BrokenSyntax
 from reelsplit_server.media.nal.bitstream import AccessUnit, CannotJoin, Picture
 from reelsplit_server.media.nal.hevc_options import options, pixel_format
 from reelsplit_server.media.nal.hevc_record import KINDS, read_record, write_record
+from reelsplit_server.media.nal.hevc_sei import (
+    LASTING,
+    SEI,
+    is_registered,
+    messages,
+    scan,
+    scan_message,
+    sei,
+)
 from reelsplit_server.media.nal.hevc_sets import (
     PPS,
-    SEI,
     SPS,
     VPS,
-    Pps,
-    Sps,
     kind,
     layer,
-    read_pps,
     read_sps,
-    set_id,
     temporal,
 )
-from reelsplit_server.media.nal.hevc_slice import BLA_N_LP, CRA, is_slice, read_slice
+from reelsplit_server.media.nal.hevc_slice import (
+    BLA_N_LP,
+    BLA_W_LP,
+    CRA,
+    is_random_access,
+    is_slice,
+    read_slice,
+)
+from reelsplit_server.media.nal.hevc_source import SourceSets
 from reelsplit_server.media.nal.hevc_splice import (
     LONG_IDS,
     Ids,
@@ -37,7 +48,8 @@ from reelsplit_server.media.nal.units import BrokenUnits, split, with_start_code
 
 _SETS = (VPS, SPS, PPS)
 _DELIMITER, _END_OF_SEQUENCE, _END_OF_STREAM, _FILLER = 35, 36, 37, 38
-_DROPPED = {*_SETS, _DELIMITER, _END_OF_SEQUENCE, _END_OF_STREAM, _FILLER}
+_ENDS = {_END_OF_SEQUENCE, _END_OF_STREAM}
+_DROPPED = {*_SETS, *_ENDS, _DELIMITER, _FILLER}
 _DOLBY_VISION = (62, 63)
 _LAST_SUB_LAYER_TYPE = 14
 
@@ -55,6 +67,9 @@ _PICTURES = {
 }
 _GENERALITY = "IPB"
 
+#: Bytes; legal ones are smaller.
+_LARGEST_LASTING = 64
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _HevcAccessUnit(AccessUnit):
@@ -69,50 +84,57 @@ class HevcBitstream:
         """`extradata`: the source's hvcC, or sets in Annex B form, or nothing. Raises
         `BrokenSyntax` or `BrokenUnits` where it is corrupt."""
         self._record = read_record(extradata)
-        self._sets: dict[tuple[int, int], bytes] = {}
-        self._sps: dict[int, Sps] = {}
-        self._pps: dict[int, Pps] = {}
-        self._seis: list[bytes] = []
-        self._used: set[tuple[int, int]] = set()
-        self._version = 0
-        self._active: Sps | None = None
-        self._entered = self._at_entry = self._written = False
+        self._sets = SourceSets()
+        self._outside: list[bytes] = []
+        self._lasting: dict[int, bytes] = {}
+        self._scan: tuple[int, int] | None = None
+        self._at_entry = self._ended = False
         self._encoder: list[bytes] = []
         self._adopted: bytes | None = None
         self._ids: Ids | None = None
-        self.has_dolby_vision = False
-        """Whether Dolby Vision metadata, or a second layer, was seen."""
+        self._beyond = ""
         for unit in self._record.units:
             if layer(unit):
                 continue
             if kind(unit) in _SETS:
-                self._keep(unit)
+                self._sets.keep(unit)
             elif kind(unit) == SEI:
-                self._seis.append(unit)
+                self._outside.append(unit)
+                self._meet_sei(unit)
+
+    @property
+    def has_dolby_vision(self) -> bool:
+        """Whether Dolby Vision metadata, or a second layer, was seen: both can only be copied."""
+        return bool(self._beyond)
 
     @property
     def pixel_format(self) -> str:
         """The pixel format in which encoded frames are to be, as decoders give it. Raises
         `CannotJoin` where libx265 cannot take it."""
-        return pixel_format(self._source())
+        return pixel_format(self._sets.active)
 
     def read(self, data: bytes) -> AccessUnit:
         units = split(data, self._record.width)
         slice_type, quantiser, first = "I", None, b""
         for unit in units:
             nal_type = kind(unit)
-            if layer(unit) or nal_type in _DOLBY_VISION:
-                self._meet_dolby_vision()
+            if nal_type in _DOLBY_VISION:
+                self._meet_beyond("Dolby Vision metadata cannot be encoded anew")
+            elif layer(unit):
+                self._meet_beyond("its second layer cannot be encoded anew")
             elif nal_type in _SETS:
-                self._keep(unit)
+                self._sets.keep(unit)
+            elif nal_type == SEI:
+                self._meet_sei(unit)
             elif is_slice(unit):
-                head = read_slice(unit, self._active_sets, quantiser=not first)
+                head = read_slice(unit, self._sets.use, quantiser=not first)
+                if head.first == bool(first):
+                    raise BrokenUnits("a packet has not one whole picture")
                 if not first:
                     first, quantiser = unit, head.quantiser
                 slice_type = max(slice_type, head.slice_type or "I", key=_GENERALITY.index)
         if not first:
             raise BrokenUnits("a packet has no picture")
-        assert self._active is not None
         nal_type = kind(first)
         return _HevcAccessUnit(
             units=units,
@@ -122,30 +144,38 @@ class HevcBitstream:
             is_reference=not (
                 nal_type <= _LAST_SUB_LAYER_TYPE
                 and nal_type % 2 == 0
-                and temporal(first) >= self._active.sub_layers - 1
+                and temporal(first) >= self._sets.active.sub_layers - 1
             ),
-            version=self._version,
+            version=self._sets.version,
         )
 
     def enter(self, entry: AccessUnit, *, drops_references: bool) -> None:
         if not entry.picture.is_entry:
             raise CannotJoin("copying would begin in the middle of a GOP")
-        if not isinstance(entry, _HevcAccessUnit) or entry.version != self._version:
+        if not isinstance(entry, _HevcAccessUnit) or entry.version != self._sets.version:
             raise CannotJoin("the source's parameter sets change where copying begins")
-        self._entered = self._at_entry = True
+        self._sets.enter()
+        self._at_entry = True
 
     def copied(self, access: AccessUnit) -> list[bytes]:
-        units = [unit for unit in access.units if layer(unit) or kind(unit) not in _DROPPED]
-        if self._at_entry and access.picture is Picture.CRA:
-            # Its leading pictures are gone, and what comes before it is not what came before.
-            units = [_retyped(unit, BLA_N_LP) if kind(unit) == CRA else unit for unit in units]
+        kinds = [kind(unit) for unit in access.units]
+        first = next(at for at, unit in enumerate(access.units) if is_slice(unit))
+        ended = self._ended or not _ENDS.isdisjoint(kinds[:first])
+        self._ended = not _ENDS.isdisjoint(kinds[first:])
+        # Its leading pictures are gone, and what they leaned on too; or, where the end of a
+        # sequence, which is dropped, stood before: nothing may lean on what is before.
+        other = BLA_N_LP if self._at_entry else BLA_W_LP if ended else CRA
         self._at_entry = False
-        return units
+        return [
+            _retyped(unit, other) if nal_type == CRA and other != CRA else unit
+            for unit, nal_type in zip(access.units, kinds, strict=True)
+            if layer(unit) or nal_type not in _DROPPED
+        ]
 
     def encoding(self, quantiser: int) -> Mapping[str, str]:
-        if self.has_dolby_vision:
-            raise CannotJoin("Dolby Vision metadata cannot be encoded anew")
-        return options(self._source(), quantiser)
+        if self._beyond:
+            raise CannotJoin(self._beyond)
+        return options(self._sets.active, quantiser)
 
     def adopt(self, extradata: bytes) -> None:
         if self._adopted is not None:
@@ -155,84 +185,71 @@ class HevcBitstream:
         found = {kind(unit): unit for unit in split(extradata, 0)}
         if not {*_SETS} <= found.keys():
             raise CannotJoin("the encoder gave no parameter sets")
-        source, encoder = self._source(), read_sps(found[SPS])
-        ordering = joint_ordering(encoder, source)
+        source = self._sets.active
+        ordering = joint_ordering(read_sps(found[SPS]), source)
         ids = Ids(
-            vps=self._free(VPS, range(16)),
-            sps=self._free(SPS, range(16)),
-            pps=self._free(PPS, LONG_IDS),
+            vps=self._sets.free(VPS, range(16)),
+            sps=self._sets.free(SPS, range(16)),
+            pps=self._sets.free(PPS, LONG_IDS),
         )
+        if source.vui is None or not source.vui.scan:
+            self._scan = None
         self._encoder = [
             joined_vps(found[VPS], ids, source, ordering),
-            joined_sps(found[SPS], encoder, ids, self._sets[SPS, source.id], source, ordering),
+            joined_sps(
+                found[SPS],
+                ids,
+                self._sets.unit(SPS, source.id),
+                ordering,
+                scan=self._scan is not None,
+            ),
             joined_pps(found[PPS], ids),
         ]
         self._ids, self._adopted = ids, extradata
 
     def encoded(self, data: bytes) -> list[bytes]:
         assert self._ids is not None
-        return [joined_slice(unit, self._ids.pps) for unit in split(data, 0) if is_slice(unit)]
+        units = split(data, 0)
+        told = dict([scan_message(self._scan)]) if self._scan is not None else {}
+        if any(is_random_access(kind(unit)) for unit in units if is_slice(unit)):
+            told |= self._lasting
+        kept = [sei(told)] if told else []
+        for unit in units:
+            if is_slice(unit):
+                kept.append(joined_slice(unit, self._ids.pps))
+            elif kind(unit) == SEI and is_registered(unit):
+                kept.append(unit)
+        return kept
 
     def extradata(self, *, annex_b: bool) -> bytes:
-        self._written = True
-        units = [*self._sets.values(), *self._encoder, *self._seis]
+        self._sets.freeze()
+        units = [*self._sets, *self._encoder, *self._outside]
         if annex_b:
-            return with_start_codes(sorted(units, key=lambda unit: KINDS.index(kind(unit))))
-        return write_record(self._record, self._source(), units)
+            return with_start_codes(sorted(units, key=_rank))
+        return write_record(self._record, self._sets.active, units)
 
     def sets(self, *, of_encoder: bool) -> list[bytes]:
-        self._written = True
-        source = sorted(self._sets.values(), key=lambda unit: KINDS.index(kind(unit)))
-        return [*(self._encoder if of_encoder else source), *self._seis]
+        self._sets.freeze()
+        if of_encoder:
+            return list(self._encoder)
+        return [*sorted(self._sets, key=_rank), *self._outside]
 
-    def _keep(self, unit: bytes) -> None:
-        """Keep a parameter set of the source."""
-        identity = (kind(unit), set_id(unit))
-        if self._sets.get(identity) == unit:
-            return
-        if self._written:
-            raise CannotJoin("the source's parameter sets change in the segment")
-        if identity in self._used:
-            if self._entered:
-                raise CannotJoin("the source's parameter sets change in the segment")
-            self._version += 1
-            self._used.clear()
-        if kind(unit) == SPS:
-            self._sps[identity[1]] = read_sps(unit)
-        elif kind(unit) == PPS:
-            self._pps[identity[1]] = read_pps(unit)
-        self._sets[identity] = unit
+    def _meet_sei(self, unit: bytes) -> None:
+        for message, payload in messages(unit):
+            if message in LASTING and len(payload) <= _LARGEST_LASTING:
+                self._lasting[message] = payload
+            elif self._adopted is None:
+                self._scan = scan(message, payload) or self._scan
 
-    def _active_sets(self, pps_id: int) -> tuple[Pps, Sps]:
-        """The sets that a slice names, from now on in use."""
-        pps = self._pps.get(pps_id)
-        sps = self._sps.get(pps.sps_id) if pps is not None else None
-        if pps is None or sps is None:
-            raise BrokenSyntax("a slice names a parameter set that is missing")
-        if self._entered and self._active is not None and self._active.picture != sps.picture:
-            raise CannotJoin("the size of its pictures changes in the segment")
-        self._used |= {(PPS, pps_id), (SPS, sps.id), (VPS, sps.vps_id)}
-        self._active = sps
-        return pps, sps
-
-    def _source(self) -> Sps:
-        """The source's SPS in use."""
-        active = self._active or next(iter(self._sps.values()), None)
-        if active is None:
-            raise CannotJoin("the source has no parameter sets")
-        return active
-
-    def _free(self, of: int, ids: range) -> int:
-        """The highest of `ids` that the source does not use."""
-        for each in reversed(ids):
-            if (of, each) not in self._sets:
-                return each
-        raise CannotJoin("the source uses all parameter-set ids")
-
-    def _meet_dolby_vision(self) -> None:
+    def _meet_beyond(self, reason: str) -> None:
+        """Note what is copied as it is, but cannot be encoded."""
         if self._adopted is not None:
-            raise CannotJoin("Dolby Vision metadata cannot be encoded anew")
-        self.has_dolby_vision = True
+            raise CannotJoin(reason)
+        self._beyond = self._beyond or reason
+
+
+def _rank(unit: bytes) -> int:
+    return KINDS.index(kind(unit))
 
 
 def _retyped(unit: bytes, nal_type: int) -> bytes:

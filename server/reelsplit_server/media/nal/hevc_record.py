@@ -6,13 +6,15 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 
 from reelsplit_server.media.nal.bits import BrokenSyntax
-from reelsplit_server.media.nal.hevc_sets import PPS, SEI, SPS, VPS, Sps, kind
+from reelsplit_server.media.nal.hevc_sei import SEI
+from reelsplit_server.media.nal.hevc_sets import PPS, SPS, VPS, Sps, kind
 from reelsplit_server.media.nal.units import split
 
 #: Order of the arrays, and of units in front of a picture.
 KINDS = (VPS, SPS, PPS, SEI)
 
 _HEAD = 22
+_MOST_UNITS = 512
 _COMPLETE = 0x80
 
 
@@ -29,12 +31,13 @@ class Record:
 
 
 def read_record(extradata: bytes) -> Record:
-    """Read hvcC or Annex B. Raises `BrokenSyntax` where it is neither."""
+    """Read hvcC or Annex B. Raises `BrokenSyntax`, or `BrokenUnits`, where it is neither."""
     if extradata[:3] in (b"", b"\x00\x00\x01", b"\x00\x00\x00"):
-        return Record(b"", 0, tuple(split(extradata, 0)) if extradata else ())
+        return Record(b"", 0, tuple(split(extradata, 0)[:_MOST_UNITS]) if extradata else ())
     if len(extradata) < _HEAD + 1:
         raise BrokenSyntax("the stream's header is cut off")
-    units, at = [], _HEAD + 1
+    units: list[bytes] = []
+    at = _HEAD + 1
     for _ in range(extradata[_HEAD]):
         count, at = int.from_bytes(extradata[at + 1 : at + 3], "big"), at + 3
         for _ in range(count):
@@ -42,6 +45,8 @@ def read_record(extradata: bytes) -> Record:
             at = start + int.from_bytes(extradata[at:start], "big")
             if at > len(extradata) or start > len(extradata):
                 raise BrokenSyntax("the stream's header is cut off")
+            if len(units) == _MOST_UNITS:
+                raise BrokenSyntax("the stream's header has too many parameter sets")
             if at > start:
                 units.append(extradata[start:at])
     return Record(extradata[:_HEAD], (extradata[21] & 3) + 1, tuple(units))
@@ -49,7 +54,9 @@ def read_record(extradata: bytes) -> Record:
 
 def write_record(source: Record, sps: Sps, units: Iterable[bytes]) -> bytes:
     """An hvcC for packets with lengths of four bytes, that holds all of `units`."""
-    head = source.head if source.head[1:13] == sps.profile else _head(sps)
+    head = _head(sps)
+    if source.head and _claims(source.head) == _claims(head):
+        head = source.head
     arrays: dict[int, list[bytes]] = {each: [] for each in KINDS}
     for unit in units:
         arrays[kind(unit)].append(unit)
@@ -61,6 +68,11 @@ def write_record(source: Record, sps: Sps, units: Iterable[bytes]) -> bytes:
         for unit in those:
             parts += [len(unit).to_bytes(2, "big"), unit]
     return b"".join(parts)
+
+
+def _claims(head: bytes) -> tuple[bytes, int, int, int]:
+    """Profile, chroma and depths."""
+    return head[1:13], head[16] & 3, head[17] & 7, head[18] & 7
 
 
 def _head(sps: Sps) -> bytes:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 
-from reelsplit_server.media.nal.bits import BitReader, BrokenSyntax, BitWriter
+from reelsplit_server.media.nal.bits import BitWriter
 from reelsplit_server.media.nal.units import escaped, unescaped
 
 SEI = 39
@@ -17,7 +17,15 @@ LASTING = (_MASTERING_DISPLAY, _CONTENT_LIGHT, _TRANSFER)
 
 #: pic_struct of whole frames; others to the one that says the same of a frame shown once.
 _FRAME, _TOP_FIRST, _BOTTOM_FIRST = 0, 3, 4
-_SHOWN_ONCE = {_FRAME: _FRAME, 3: 3, 4: 4, 5: 3, 6: 4, 7: _FRAME, 8: _FRAME}
+_SHOWN_ONCE = {
+    _FRAME: _FRAME,
+    _TOP_FIRST: _TOP_FIRST,
+    _BOTTOM_FIRST: _BOTTOM_FIRST,
+    5: _TOP_FIRST,
+    6: _BOTTOM_FIRST,
+    7: _FRAME,
+    8: _FRAME,
+}
 
 
 def messages(unit: bytes) -> Iterator[tuple[int, bytes]]:

@@ -5,33 +5,23 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from reelsplit_server.media.nal.bits import BitReader, BrokenSyntax
+from reelsplit_server.media.nal.hevc_references import (
+    MOST_PICTURES,
+    ReferenceSet,
+    limited,
+    read_references,
+)
 from reelsplit_server.media.nal.hevc_vui import Vui, skip_scaling_lists, skip_vui
 from reelsplit_server.media.nal.units import unescaped
 
-VPS, SPS, PPS, SEI = 32, 33, 34, 39
+VPS, SPS, PPS = 32, 33, 34
 
 _HEADER = 16
 _PROFILE = 88
 _PROFILE_AND_LEVEL = 96
-_MOST_PICTURES = 16
 _LARGEST_SIDE = 1 << 16
-
-#: Pictures before and after: their distances in output order, and whether the picture itself
-#: leans on them.
-Neighbours = tuple[tuple[int, bool], ...]
-
-
-@dataclass(frozen=True, slots=True)
-class ReferenceSet:
-    """A short-term reference picture set, nearest first on both sides."""
-
-    before: Neighbours
-    after: Neighbours
-
-    @property
-    def used(self) -> int:
-        """How many pictures the picture itself leans on."""
-        return sum(used for _, used in (*self.before, *self.after))
+#: general_profile_idc from which on further flags limit a profile.
+_EXTENDED = 4
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -83,6 +73,11 @@ class Sps:
     """Whether no extension changes the slice headers."""
     ordering_bits: tuple[int, int]
     """Where, in bits of the raw unit, the ordering stands: begin, end."""
+
+    @property
+    def intra_only(self) -> bool:
+        """Whether the profile has no pictures but key frames, or a single one."""
+        return self.profile[0] & 0x1F >= _EXTENDED and self.profile[6] & 0x30 != 0
 
     @property
     def picture(self) -> tuple[object, ...]:
@@ -167,8 +162,8 @@ def read_ordering(bits: BitReader, sub_layers: int) -> Ordering:
     each = bits.flag()
     for _ in range(sub_layers if each else 1):
         ordering = Ordering(
-            buffered=limited(bits.ue(), _MOST_PICTURES - 1),
-            reordered=limited(bits.ue(), _MOST_PICTURES - 1),
+            buffered=limited(bits.ue(), MOST_PICTURES - 1),
+            reordered=limited(bits.ue(), MOST_PICTURES - 1),
             latency=bits.ue(),
         )
     return ordering
@@ -250,54 +245,6 @@ def read_sps(unit: bytes) -> Sps:
     )
 
 
-def read_references(
-    bits: BitReader, known: list[ReferenceSet] | tuple[ReferenceSet, ...], *, in_slice: bool
-) -> ReferenceSet:
-    """A st_ref_pic_set; `known` are those before it, or, for a slice's own, all of the SPS."""
-    if known and bits.flag():
-        back = limited(bits.ue(), len(known) - 1) + 1 if in_slice else 1
-        return _predicted(bits, known[-back])
-    counts = [limited(bits.ue(), _MOST_PICTURES) for _ in range(2)]
-    sides: list[Neighbours] = []
-    for count, sign in zip(counts, (-1, 1), strict=True):
-        distance, side = 0, []
-        for _ in range(count):
-            distance += sign * (bits.ue() + 1)
-            side.append((distance, bits.flag()))
-        sides.append(tuple(side))
-    return ReferenceSet(*sides)
-
-
-def _predicted(bits: BitReader, base: ReferenceSet) -> ReferenceSet:
-    """Inter RPS prediction: the pictures of another set, seen from a picture further on."""
-    sign = -1 if bits.flag() else 1
-    shift = sign * (bits.ue() + 1)
-    flags = []
-    for _ in range(len(base.before) + len(base.after) + 1):
-        used = bits.flag()
-        flags.append((used or bits.flag(), used))
-    split = len(base.before)
-    before = [
-        (distance + shift, *kept)
-        for (distance, _), kept in zip(base.before, flags[:split], strict=True)
-    ]
-    after = [
-        (distance + shift, *kept)
-        for (distance, _), kept in zip(base.after, flags[split:-1], strict=True)
-    ]
-    itself = (shift, *flags[-1])
-    return ReferenceSet(
-        before=_kept([*reversed(after), itself, *before], -1),
-        after=_kept([*reversed(before), itself, *after], 1),
-    )
-
-
-def _kept(found: list[tuple[int, bool, bool]], sign: int) -> Neighbours:
-    side = tuple((at, used) for at, kept, used in found if kept and at * sign > 0)
-    limited(len(side), _MOST_PICTURES)
-    return side
-
-
 def _read_end(bits: BitReader, sub_layers: int) -> tuple[Vui | None, int | None, bool]:
     """The VUI, its end, and whether extensions leave slice headers as they are. Some writers get
     the VUI wrong, and decoders put up with it."""
@@ -361,10 +308,3 @@ def read_pps(unit: bytes) -> Pps:
         list_changes=list_changes,
         plain=not bits.flag() or bits.u(8) & 0x7F == 0,
     )
-
-
-def limited(value: int, largest: int) -> int:
-    """`value`, which no legal stream has above `largest`. Raises `BrokenSyntax`."""
-    if value > largest:
-        raise BrokenSyntax(f"a field of a header is {value}, but {largest} at most is allowed")
-    return value

@@ -6,16 +6,10 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from reelsplit_server.media.nal.bits import BitReader, BrokenSyntax
-from reelsplit_server.media.nal.hevc_sets import (
-    Pps,
-    Sps,
-    kind,
-    limited,
-    read_references,
-    reader,
-)
+from reelsplit_server.media.nal.hevc_references import limited, read_references
+from reelsplit_server.media.nal.hevc_sets import Pps, Sps, kind, reader
 
-IDR_W_RADL, IDR_N_LP, BLA_N_LP, CRA = 19, 20, 18, 21
+BLA_W_LP, BLA_N_LP, IDR_W_RADL, IDR_N_LP, CRA = 16, 18, 19, 20, 21
 
 #: Bytes in which the head of nearly every slice ends; and those in which every legal one does.
 _USUAL, _LONGEST = 96, 2048

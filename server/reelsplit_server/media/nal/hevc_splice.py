@@ -11,6 +11,7 @@ from reelsplit_server.media.nal.hevc_sets import (
     Sps,
     kind,
     read_ordering,
+    read_sps,
     reader,
     skip_profile,
 )
@@ -49,6 +50,12 @@ def joint_ordering(encoder: Sps, source: Sps) -> Ordering:
         raise CannotJoin("the encoder's pictures differ from the source's in size or format")
     if encoder.profile[0] & 0x1F not in _WITHIN.get(source.profile[0] & 0x1F, ()):
         raise CannotJoin("the encoder's profile is not within the source's")
+    if encoder.sub_layers > 1:
+        raise CannotJoin("the encoder made temporal layers")
+    if source.vui_bits is None or encoder.vui_bits is None:
+        raise CannotJoin("its parameter sets are only half understood")
+    if source.intra_only:
+        raise CannotJoin("its profile allows for nothing but key frames")
     ours, theirs = encoder.ordering, source.ordering
     if ours.reordered > theirs.reordered or ours.buffered > max(theirs.buffered, _ALWAYS_BUFFERED):
         raise CannotJoin("the encoder's pictures would have to be held longer than the source's")
@@ -71,8 +78,7 @@ def joined_vps(unit: bytes, ids: Ids, source: Sps, ordering: Ordering) -> bytes:
     bits.u(4)
     out.u(4, ids.vps)
     out.bits(bits, 8)
-    _only_layer(bits, out)
-    out.bits(bits, 17)
+    out.bits(bits, 20)
     _profile(bits, out, source)
     read_ordering(bits, 1)
     _order(out, ordering)
@@ -80,16 +86,16 @@ def joined_vps(unit: bytes, ids: Ids, source: Sps, ordering: Ordering) -> bytes:
 
 
 def joined_sps(
-    unit: bytes, encoder: Sps, ids: Ids, source_unit: bytes, source: Sps, ordering: Ordering
+    unit: bytes, ids: Ids, source_unit: bytes, ordering: Ordering, *, scan: bool
 ) -> bytes:
-    """The encoder's SPS under its new id, with the source's profile and VUI, and `ordering`."""
-    if source.vui_bits is None or encoder.vui_bits is None:
-        raise CannotJoin("the source's parameter sets are not quite understood")
+    """The encoder's SPS under its new id, with the source's profile and VUI, and `ordering`.
+    `scan`: its pictures say how their fields are to be shown."""
+    encoder, source = read_sps(unit), read_sps(source_unit)
+    assert encoder.vui_bits is not None
     bits, out = reader(unit), _begun(unit)
     bits.u(4)
     out.u(4, ids.vps)
-    _only_layer(bits, out)
-    out.bits(bits, 1)
+    out.bits(bits, 4)
     _profile(bits, out, source)
     bits.ue()
     out.ue(ids.sps)
@@ -97,7 +103,7 @@ def joined_sps(
     _order(out, ordering)
     bits.position = encoder.ordering_bits[1]
     out.bits(bits, encoder.vui_bits[0] - bits.position)
-    _vui(out, source_unit, source)
+    _vui(out, source_unit, source, scan)
     bits.position = encoder.vui_bits[1]
     return _ended(unit, bits, out)
 
@@ -132,13 +138,6 @@ def _begun(unit: bytes) -> BitWriter:
     return out
 
 
-def _only_layer(bits: BitReader, out: BitWriter) -> None:
-    sub_layers = bits.u(3)
-    if sub_layers:
-        raise CannotJoin("the encoder made temporal layers")
-    out.u(3, sub_layers)
-
-
 def _profile(bits: BitReader, out: BitWriter, source: Sps) -> None:
     skip_profile(bits, 1)
     out.u(len(source.profile) * 8, int.from_bytes(source.profile, "big"))
@@ -151,9 +150,9 @@ def _order(out: BitWriter, ordering: Ordering) -> None:
     out.ue(ordering.latency)
 
 
-def _vui(out: BitWriter, source_unit: bytes, source: Sps) -> None:
-    """The source's VUI, but for what the encoder's pictures would have to keep to: fields' SEI,
-    buffers' rates, restrictions."""
+def _vui(out: BitWriter, source_unit: bytes, source: Sps, scan: bool) -> None:
+    """The source's VUI, but for what the encoder's pictures would have to keep to: buffers'
+    rates, restrictions."""
     vui = source.vui
     if vui is None:
         out.flag(False)
@@ -163,7 +162,8 @@ def _vui(out: BitWriter, source_unit: bytes, source: Sps) -> None:
     bits.position = source.vui_bits[0]
     out.bits(bits, vui.fields_bit - bits.position)
     bits.u(2)
-    out.u(2, 0)
+    out.flag(False)
+    out.flag(scan)
     out.bits(bits, vui.times_end - bits.position)
     if vui.has_times:
         out.flag(False)

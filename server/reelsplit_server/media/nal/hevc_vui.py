@@ -18,6 +18,8 @@ class Vui:
     """matrix_coeffs; 0 is RGB, 2 unspecified."""
     fields: bool
     """field_seq_flag: each picture is a single field."""
+    scan: bool
+    """frame_field_info_present_flag: each picture says how its fields are to be shown."""
     fields_bit: int
     """Where field_seq_flag stands, and behind it frame_field_info_present_flag."""
     has_times: bool
@@ -43,8 +45,7 @@ def skip_vui(bits: BitReader, sub_layers: int) -> Vui:
         bits.ue()
     bits.flag()
     fields_bit = bits.position
-    fields = bits.flag()
-    bits.flag()
+    fields, scan = bits.flag(), bits.flag()
     if bits.flag():
         for _ in range(4):
             bits.ue()
@@ -64,6 +65,7 @@ def skip_vui(bits: BitReader, sub_layers: int) -> Vui:
         full_range=full_range,
         matrix=matrix,
         fields=fields,
+        scan=scan,
         fields_bit=fields_bit,
         has_times=has_times,
         times_end=times_end,
