@@ -67,6 +67,7 @@ class CopiedAudio:
         inherit(self._stream, source)
         self._trims = output.hides_preroll or self._padding is not None
         self._codec = source.codec_context.codec.canonical_name
+        self._most_hidden = round(MARK * rate)
         self._warm_up = round(_WARM_UP.get(self._codec, Fraction(0)) * rate)
         self._source_start = source.start_time
         self._early: deque[tuple[Packet[Stream], int, int]] = deque()
@@ -91,12 +92,14 @@ class CopiedAudio:
             self.done = at >= length if self._trims else middle >= self.end
             if self.done:
                 return
+        if self._padding is not None and at < -self._most_hidden:
+            return
         if self._trims and at + count <= 0:
             self._keep(packet, at, count)
             return
         if not self._trims and middle < self._start:
             return
-        if self._heard is None and self._early and _end(self._early[-1]) == at:
+        if self._heard is None and self._leads_to(at):
             for early in self._early:
                 self._write(*early, length)
         self._early.clear()
@@ -125,7 +128,7 @@ class CopiedAudio:
 
     def _keep(self, packet: Packet[Stream], at: int, count: int) -> None:
         """Hold a packet from before the start for as long as a decoder may have to begin there."""
-        if self._early and _end(self._early[-1]) != at:
+        if not self._leads_to(at):
             self._early.clear()
         self._early.append((packet, at, count))
         need = self._warm_up or count
@@ -133,6 +136,13 @@ class CopiedAudio:
             self._early.popleft()
         if len(self._early) > _MOST_EARLY:
             self._early.popleft()
+
+    def _leads_to(self, at: int) -> bool:
+        """Whether the packets that are held end where `at` is."""
+        if not self._early:
+            return False
+        _, last, count = self._early[-1]
+        return abs(last + count - at) <= self._grid.slack
 
     def _write(self, packet: Packet[Stream], at: int, count: int, length: int | None) -> None:
         if self._last_at is not None and at <= self._last_at:
@@ -181,10 +191,9 @@ class CopiedAudio:
         """The first packet of all tells what has to be hidden."""
         self._shift = 0
         if self._padding is not None:
-            most = round(MARK / self._base)
-            self._padding.samples = min(max(skip, -at, 0), most)
+            self._padding.samples = min(max(skip, -at, 0), self._most_hidden)
             # The muxer adds the mark; a reader takes away the true delay.
-            self._shift = self._padding.samples - most
+            self._shift = self._padding.samples - self._most_hidden
 
     def _left_out(self, packet: Packet[Stream]) -> tuple[int, int]:
         """Samples at both ends of a packet that the source itself says are no sound. At the
@@ -200,10 +209,6 @@ class CopiedAudio:
             skip = 0
         most = self._grid.rate
         return (skip if skip < most else 0), (discard if discard < most else 0)
-
-
-def _end(early: tuple[Packet[Stream], int, int]) -> int:
-    return early[1] + early[2]
 
 
 def _skip_samples(discard: int) -> PacketSideData:

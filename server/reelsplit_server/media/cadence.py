@@ -61,6 +61,11 @@ class OwnTimes:
         both = math.lcm(span.time_base.denominator, rate.numerator)
         self._snaps = both <= _FINEST and rate * span.time_base * 3 < 1
         self.time_base = Fraction(1, both if self._snaps else span.time_base.denominator)
+        # One tick of the source is `slots / per` frames, and `ticks / parts` of `time_base`.
+        frames, scale = span.time_base * rate, span.time_base / self.time_base
+        self._slots, self._per = frames.numerator, frames.denominator
+        self._ticks, self._parts = scale.numerator, scale.denominator
+        self._slot_ticks = round(1 / (rate * self.time_base))
         self._first: int | None = None
         self._held: tuple[VideoFrame, int] | None = None
         self._slot = -1
@@ -70,14 +75,14 @@ class OwnTimes:
         assert pts is not None
         if self._first is None:
             self._first = pts
-        time = self.ticks((pts - self._first) * self._tick)
+        time = self.ticks(pts - self._first)
         if self._held is not None:
             yield self._timed(time)
         self._held = (frame, time)
 
     def finish(self, end: Fraction) -> Iterator[Timed]:
         if self._held is not None:
-            yield self._timed(max(self._held[1] + 1, self.ticks(end)))
+            yield self._timed(max(self._held[1] + 1, self.ticks(round(end / self._tick))))
             self._held = None
 
     def _timed(self, following: int) -> Timed:
@@ -86,13 +91,19 @@ class OwnTimes:
         self._slot = max(self._slot + 1, round(time * self.time_base * self.rate))
         return Timed(frame=frame, slot=self._slot, time=time, duration=following - time)
 
-    def ticks(self, time: Fraction) -> int:
-        """Seconds after the first frame, in ticks of `time_base`, put on the grid where near."""
+    def ticks(self, time: int) -> int:
+        """Ticks of the source after the first frame, in ticks of `time_base`, put on the grid
+        where near. In whole numbers, as this is called for every packet."""
         if self._snaps:
-            on_grid = round(time * self.rate) / self.rate
-            if abs(on_grid - time) <= self._tick:
-                time = on_grid
-        return round(time / self.time_base)
+            slot = _divided(time * self._slots, self._per)
+            if abs(slot * self._per - time * self._slots) <= self._slots:
+                return slot * self._slot_ticks
+        return _divided(time * self._ticks, self._parts)
+
+
+def _divided(number: int, by: int) -> int:
+    """To the nearest whole."""
+    return (2 * number + by) // (2 * by)
 
 
 class NewRate:

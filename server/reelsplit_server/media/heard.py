@@ -66,7 +66,8 @@ class Heard:
         """Seconds by which the sound begins later than it should; None where there is none.
 
         `zero` is the output's time 0 on the file's clock; `slack` is how far, in seconds, the
-        container rounds, and `trims` whether it can end within a packet. Raises `VerificationFailed` where begin or end are not as placed.
+        container rounds, and `trims` whether it can end sound within a packet. Raises
+        `VerificationFailed` where begin or end are not as placed.
         """
         if placed.empty != (self._first is None):
             raise failed("audio", f"{self._name} is {'not ' if placed.empty else ''}empty")

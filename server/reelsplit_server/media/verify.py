@@ -6,10 +6,12 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from fractions import Fraction
 from pathlib import Path
+from typing import cast
 
 import av
 import numpy as np
 from av.container import InputContainer
+from av.video.codeccontext import VideoCodecContext
 from av.video.stream import VideoStream
 from numpy.typing import NDArray
 
@@ -141,8 +143,9 @@ def _between(expected: Expected, index: int) -> Fraction:
 
 
 def _check_parameters(video: VideoStream) -> None:
-    context = video.codec_context
-    if not context.width or not context.height or context.pix_fmt is None:
+    # PyAV's stub forgets that there is none for a codec that FFmpeg cannot decode.
+    context = cast("VideoCodecContext | None", video.codec_context)
+    if context is None or not context.width or not context.height or context.pix_fmt is None:
         raise failed("parameters", "its header does not say what the pictures are like")
 
 

@@ -64,7 +64,7 @@ class VideoTrack:
 
     def place(self, pts: int) -> int:
         """The output's tick for a tick of the source; rising as its argument rises."""
-        return self._times.ticks((pts - self.zero) * self._span.time_base)
+        return self._times.ticks(pts - self.zero)
 
     def push(self, packet: Packet[Stream], pts: int) -> None:
         """Take the next packet in decoding order, shown at `pts`, a tick of the source."""

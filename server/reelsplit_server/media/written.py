@@ -6,6 +6,7 @@ import re
 from array import array
 from collections.abc import Iterator
 from fractions import Fraction
+from typing import cast
 
 import av.error
 import numpy as np
@@ -59,7 +60,8 @@ class Written:
         self.heard = {
             stream.index: Heard(stream)
             for stream in container.streams
-            if isinstance(stream, AudioStream)
+            # Without a codec that FFmpeg knows there is no context, whatever PyAV's stub says.
+            if isinstance(stream, AudioStream) and cast(object, stream.codec_context) is not None
         }
         self._container, self._video, self._trial = container, video, trial
         self._kind, self._rebuilt, self._may_repeat_sets = kind, rebuilt, may_repeat_sets

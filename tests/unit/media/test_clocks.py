@@ -91,7 +91,7 @@ def test_a_copy_over_a_wrap_has_every_frame(tmp_path: Path, ending: str, before:
 def test_a_wrap_long_after_the_start_goes_on(tmp_path: Path) -> None:
     # FFmpeg treats a wrap within the first minute in another way.
     path = tmp_path / "clip.ts"
-    wrapping(path, Fraction(70), frames=160, rate=2, bframes=2, gop=20)
+    wrapping(path, Fraction(70), frames=160, rate=2, bframes=2, gop=20, audio=[])
     found = timeline_of(path)
     assert (found.frame_count, found.end, steps(found)) == (160, 80, {45_000})
     for first, stop in [(130, 150), (145, 160)]:
@@ -153,7 +153,9 @@ def test_frames_without_times_go_by_the_rate(
     make_clip(path, codec=codec, frames=72, rate=RATE, gop=24, size=(160, 96), bframes=2)
     without_times(path, which)
     found = timeline_of(path)
-    assert (found.frame_count, found.end, steps(found)) == (72, 3, {TICK})
+    assert (found.frame_count, found.end) == (72, 3)
+    # Before a key frame the decoder gives its last frames out together: one may come early.
+    assert all(abs(found.offset(n) - Fraction(n, RATE)) < Fraction(1, RATE) for n in range(72))
     for first, stop in [(0, 5), (31, 53), (60, 72)]:
         assert_cut(path, tmp_path / "out.mp4", first, stop, CutMode.ENCODE)
 

@@ -3,15 +3,25 @@
 from __future__ import annotations
 
 from fractions import Fraction
+from pathlib import Path
+from typing import Any, cast
 
 import numpy as np
 import pytest
 
-from reelsplit import every, ranges
+from reelsplit import every, ranges, shots
+from reelsplit.types.output import Output
 from reelsplit.types.segment import Segment
 from reelsplit.types.spec import FixedInterval, Input, JobSpec, UserDefined
+from reelsplit_server.app.resolution import resolve
+from reelsplit_server.media.errors import MediaError
 from reelsplit_server.media.timeline import Timeline
-from reelsplit_server.work.analyse import _segments
+from reelsplit_server.storage.grants import FileGrant
+from reelsplit_server.work.analyse import _segments, run
+from reelsplit_server.work.channel import Channel
+from reelsplit_server.work.units import Analyse, PlanDone, Planned
+from tests.clips import make_clip
+from tests.unit.app.specs import BOUNDS
 
 TICK = Fraction(1, 12_800)
 
@@ -86,3 +96,69 @@ def test_intervals_tile_the_source() -> None:
 def test_intervals_without_a_frame_are_no_segments_however_many_they_are() -> None:
     source = timeline([Fraction(0), Fraction(90_000_000), Fraction(90_000_001)], Fraction(1))
     assert [frames(segment) for segment in plan(every(0.1), source)] == [(0, 1), (1, 2), (2, 3)]
+
+
+# --- The whole unit ---------------------------------------------------------------------------
+
+
+class Heard(list[Any]):
+    """What a unit tells, instead of a connection to the server."""
+
+    def tell(self, report: Any) -> None:
+        self.append(report)
+
+    def progress(self, fraction: float, frames: int) -> None:
+        pass
+
+
+def analyse(path: Path, mode: Any, *, renders: bool) -> tuple[list[Segment], PlanDone]:
+    unit = Analyse(
+        job_id="1",
+        spec=resolve(
+            JobSpec(
+                input=Input(uri=str(path)),
+                mode=mode,
+                output=Output(uri_template="/o/{index}.mp4") if renders else None,
+            ),
+            BOUNDS,
+        ),
+        pin=None,
+        folder=path.parent,
+        threads=1,
+        most_segments=100,
+        most_pixels=10**7,
+    )
+    heard = Heard()
+    run(unit, FileGrant(path=str(path), roots=(str(path.parent),)), cast(Channel, heard))
+    planned = [segment for told in heard if isinstance(told, Planned) for segment in told.segments]
+    assert isinstance(heard[-1], PlanDone)
+    return planned, heard[-1]
+
+
+@pytest.mark.parametrize(
+    "mode", [every(1), ranges((0, 1)), shots()], ids=["every", "ranges", "shots"]
+)
+def test_a_source_whose_clock_starts_over_is_not_cut(tmp_path: Path, mode: Any) -> None:
+    path = tmp_path / "clip.ts"
+    make_clip(path, frames=48)
+    path.write_bytes(path.read_bytes() * 2)
+    with pytest.raises(MediaError, match="starts over") as caught:
+        analyse(path, mode, renders=True)
+    assert caught.value.reason == "SOURCE_DAMAGED"
+    _, done = analyse(path, mode, renders=False)
+    assert done.source.frame_count == 96
+    assert [notice.code for notice in done.notices] == ["SOURCE_DAMAGED"]
+
+
+def test_a_local_source_is_planned_by_its_index(tmp_path: Path) -> None:
+    path = tmp_path / "clip.mp4"
+    make_clip(path, frames=60, gop=12, container_options={"movflags": "faststart"})
+    data = bytearray(path.read_bytes())
+    # Zeros where the last groups are: what only a pass over the packets sees.
+    data[-4000:] = bytes(4000)
+    path.write_bytes(data)
+    planned, done = analyse(path, every(1), renders=True)
+    assert [frames(segment) for segment in planned] == [(0, 24), (24, 48), (48, 60)]
+    assert (done.source.frame_count, done.source.duration) == (60, Fraction(5, 2))
+    _, passed = analyse(path, every(1), renders=False)
+    assert [notice.code for notice in passed.notices] == ["SOURCE_DAMAGED"]

@@ -23,8 +23,9 @@ _LEVELS = frozenset(
     {10, 11, 12, 13, 20, 21, 22, 30, 31, 32, 40, 41, 42, 50, 51, 52, 60, 61, 62},
 )
 #: How much finer than the source's own quantiser: what is encoded was coded before, and the loss
-#: of both generations adds up.
-_FINER = 5
+#: of both generations adds up. At 7 it is 1 dB on average (luma, against the pristine pictures),
+#: for about twice the bytes; at 5 it is 1.4 dB.
+_FINER = 7
 _RGB = 0
 _BASELINE_FLAG, _MAIN_FLAG = 0x80, 0x40
 #: What constrains the high profile further: no field coding, no B slices.
@@ -66,19 +67,20 @@ def encoder_options(
         "stitchable": "1",
         "annexb": "1",
     }
-    if source.intra_only or source.references == 0:
+    references = min(source.references, source.most_frames)
+    if source.intra_only or references == 0:
         parameters |= {"keyint": "1", "bframes": "0"}
     else:
-        two_way = reordering and source.references > 1 and profile != "baseline"
+        two_way = reordering and references > 1 and profile != "baseline"
         if source.profile == 100 and source.constraints & _NO_B_FLAG:
             two_way = False
-        pyramid = reordering > 1 and source.references > 3
+        pyramid = reordering > 1 and references > 3
         parameters |= {
             "keyint": "infinite",
             "bframes": "3" if two_way else "0",
             "b-pyramid": "normal" if two_way and pyramid else "none",
-            "ref": str(min(3, source.references)),
-            "dpb-size": str(source.references),
+            "ref": str(min(3, references)),
+            "dpb-size": str(references),
         }
     if not source.frames_only:
         if profile == "baseline":

@@ -10,30 +10,14 @@ from reelsplit_server.media.nal.hevc_options import options, pixel_format
 from reelsplit_server.media.nal.hevc_record import KINDS, read_record, write_record
 from reelsplit_server.media.nal.hevc_sei import (
     LASTING,
-    SEI,
     is_registered,
     messages,
     scan,
     scan_message,
     sei,
 )
-from reelsplit_server.media.nal.hevc_sets import (
-    PPS,
-    SPS,
-    VPS,
-    kind,
-    layer,
-    read_sps,
-    temporal,
-)
-from reelsplit_server.media.nal.hevc_slice import (
-    BLA_N_LP,
-    BLA_W_LP,
-    CRA,
-    is_random_access,
-    is_slice,
-    read_slice,
-)
+from reelsplit_server.media.nal.hevc_sets import read_sps
+from reelsplit_server.media.nal.hevc_slice import read_slice
 from reelsplit_server.media.nal.hevc_source import SourceSets
 from reelsplit_server.media.nal.hevc_splice import (
     LONG_IDS,
@@ -44,13 +28,31 @@ from reelsplit_server.media.nal.hevc_splice import (
     joined_vps,
     joint_ordering,
 )
+from reelsplit_server.media.nal.hevc_units import (
+    BLA_N_LP,
+    BLA_W_LP,
+    CRA,
+    DELIMITER,
+    DOLBY_VISION,
+    END_OF_SEQUENCE,
+    END_OF_STREAM,
+    FILLER,
+    PPS,
+    SEI,
+    SPS,
+    VPS,
+    is_random_access,
+    is_slice,
+    kind,
+    layer,
+    retyped,
+    temporal,
+)
 from reelsplit_server.media.nal.units import BrokenUnits, split, with_start_codes
 
 _SETS = (VPS, SPS, PPS)
-_DELIMITER, _END_OF_SEQUENCE, _END_OF_STREAM, _FILLER = 35, 36, 37, 38
-_ENDS = {_END_OF_SEQUENCE, _END_OF_STREAM}
-_DROPPED = {*_SETS, *_ENDS, _DELIMITER, _FILLER}
-_DOLBY_VISION = (62, 63)
+_ENDS = {END_OF_SEQUENCE, END_OF_STREAM}
+_DROPPED = {*_SETS, *_ENDS, DELIMITER, FILLER}
 _LAST_SUB_LAYER_TYPE = 14
 
 _PICTURES = {
@@ -118,7 +120,7 @@ class HevcBitstream:
         slice_type, quantiser, first = "I", None, b""
         for unit in units:
             nal_type = kind(unit)
-            if nal_type in _DOLBY_VISION:
+            if nal_type in DOLBY_VISION:
                 self._meet_beyond("Dolby Vision metadata cannot be encoded anew")
             elif layer(unit):
                 self._meet_beyond("its second layer cannot be encoded anew")
@@ -167,7 +169,7 @@ class HevcBitstream:
         other = BLA_N_LP if self._at_entry else BLA_W_LP if ended else CRA
         self._at_entry = False
         return [
-            _retyped(unit, other) if nal_type == CRA and other != CRA else unit
+            retyped(unit, other) if nal_type == CRA and other != CRA else unit
             for unit, nal_type in zip(access.units, kinds, strict=True)
             if layer(unit) or nal_type not in _DROPPED
         ]
@@ -250,7 +252,3 @@ class HevcBitstream:
 
 def _rank(unit: bytes) -> int:
     return KINDS.index(kind(unit))
-
-
-def _retyped(unit: bytes, nal_type: int) -> bytes:
-    return bytes((unit[0] & 0x81 | nal_type << 1,)) + unit[1:]

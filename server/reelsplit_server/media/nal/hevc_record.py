@@ -6,8 +6,8 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 
 from reelsplit_server.media.nal.bits import BrokenSyntax
-from reelsplit_server.media.nal.hevc_sei import SEI
-from reelsplit_server.media.nal.hevc_sets import PPS, SPS, VPS, Sps, kind
+from reelsplit_server.media.nal.hevc_sets import Sps
+from reelsplit_server.media.nal.hevc_units import PPS, SEI, SPS, VPS, kind
 from reelsplit_server.media.nal.units import split
 
 #: Order of the arrays, and of units in front of a picture.

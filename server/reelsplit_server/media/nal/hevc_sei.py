@@ -5,9 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 
 from reelsplit_server.media.nal.bits import BitWriter
+from reelsplit_server.media.nal.hevc_units import SEI
 from reelsplit_server.media.nal.units import escaped, unescaped
-
-SEI = 39
 
 _HEADER = SEI << 9 | 1
 _PICTURE_TIMING, _REGISTERED = 1, 4

@@ -11,12 +11,9 @@ from reelsplit_server.media.nal.hevc_references import (
     limited,
     read_references,
 )
+from reelsplit_server.media.nal.hevc_units import SPS, VPS, kind, reader
 from reelsplit_server.media.nal.hevc_vui import Vui, skip_scaling_lists, skip_vui
-from reelsplit_server.media.nal.units import unescaped
 
-VPS, SPS, PPS = 32, 33, 34
-
-_HEADER = 16
 _PROFILE = 88
 _PROFILE_AND_LEVEL = 96
 _LARGEST_SIDE = 1 << 16
@@ -106,30 +103,6 @@ class Pps:
     list_changes: bool
     plain: bool
     """Whether no extension changes the slice headers."""
-
-
-def kind(unit: bytes) -> int:
-    """nal_unit_type."""
-    return unit[0] >> 1 & 0x3F
-
-
-def layer(unit: bytes) -> int:
-    """nuh_layer_id; `BrokenSyntax` where the header itself is cut off."""
-    if len(unit) < 2:
-        raise BrokenSyntax("a NAL unit ends in its header")
-    return (unit[0] & 1) << 5 | unit[1] >> 3
-
-
-def temporal(unit: bytes) -> int:
-    """TemporalId; the header must be whole."""
-    return max(0, (unit[1] & 7) - 1)
-
-
-def reader(unit: bytes) -> BitReader:
-    """The raw unit, read up to the end of its header."""
-    bits = BitReader(unescaped(unit))
-    bits.u(_HEADER)
-    return bits
 
 
 def set_id(unit: bytes) -> int:

@@ -7,9 +7,14 @@ from dataclasses import dataclass
 
 from reelsplit_server.media.nal.bits import BitReader, BrokenSyntax
 from reelsplit_server.media.nal.hevc_references import limited, read_references
-from reelsplit_server.media.nal.hevc_sets import Pps, Sps, kind, reader
-
-BLA_W_LP, BLA_N_LP, IDR_W_RADL, IDR_N_LP, CRA = 16, 18, 19, 20, 21
+from reelsplit_server.media.nal.hevc_sets import Pps, Sps
+from reelsplit_server.media.nal.hevc_units import (
+    IDR_N_LP,
+    IDR_W_RADL,
+    is_random_access,
+    kind,
+    reader,
+)
 
 #: Bytes in which the head of nearly every slice ends; and those in which every legal one does.
 _USUAL, _LONGEST = 96, 2048
@@ -27,17 +32,6 @@ class SliceHead:
     """``I``, ``P`` or ``B``; empty for a dependent slice segment."""
     quantiser: int | None
     """The luma quantiser; None where it is not asked for or cannot be read."""
-
-
-def is_slice(unit: bytes) -> bool:
-    """Whether the unit belongs to a picture, by a type that is not reserved."""
-    nal_type = kind(unit)
-    return nal_type <= 9 or 16 <= nal_type <= CRA
-
-
-def is_random_access(nal_type: int) -> bool:
-    """Whether slices of this type belong to an IRAP picture."""
-    return 16 <= nal_type <= 23
 
 
 def read_slice(

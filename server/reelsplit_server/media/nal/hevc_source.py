@@ -6,17 +6,8 @@ from collections.abc import Iterator
 
 from reelsplit_server.media.nal.bits import BrokenSyntax
 from reelsplit_server.media.nal.bitstream import CannotJoin
-from reelsplit_server.media.nal.hevc_sets import (
-    PPS,
-    SPS,
-    VPS,
-    Pps,
-    Sps,
-    kind,
-    read_pps,
-    read_sps,
-    set_id,
-)
+from reelsplit_server.media.nal.hevc_sets import Pps, Sps, read_pps, read_sps, set_id
+from reelsplit_server.media.nal.hevc_units import PPS, SPS, VPS, kind
 
 #: Bytes; legal ones are far smaller.
 _LARGEST_SET = 1 << 14

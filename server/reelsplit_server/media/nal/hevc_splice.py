@@ -9,13 +9,11 @@ from reelsplit_server.media.nal.bitstream import CannotJoin
 from reelsplit_server.media.nal.hevc_sets import (
     Ordering,
     Sps,
-    kind,
     read_ordering,
     read_sps,
-    reader,
     skip_profile,
 )
-from reelsplit_server.media.nal.hevc_slice import is_random_access
+from reelsplit_server.media.nal.hevc_units import is_random_access, kind, reader
 from reelsplit_server.media.nal.units import escaped, unescaped
 
 #: PPS ids whose code is 9 bits long. An encoder's 0 takes one bit: each slice header grows by a

@@ -1,0 +1,212 @@
+"""HEVC spliced end to end: encoded head, copied middle, encoded tail, read back by decoders."""
+
+from __future__ import annotations
+
+import shutil
+import subprocess
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import av
+import numpy as np
+import pytest
+from av.sidedata.sidedata import Type
+
+from reelsplit_server.media.nal.bitstream import CannotJoin, Picture
+from reelsplit_server.media.nal.hevc_record import read_record
+from reelsplit_server.media.nal.hevc_units import BLA_N_LP, PPS, SPS, VPS, is_slice, kind, retyped
+from reelsplit_server.media.nal.units import split
+from tests.clips import make_clip, read_number
+from tests.media import real
+from tests.unit.media.nal.hevc_joint import Joint, splice
+
+START, END = 9, 36
+_MASTERING = "G(13250,34500)B(7500,3000)R(34000,16000)WP(15635,16450)L(10000000,1)"
+
+
+def _x265(text: str) -> Mapping[str, str]:
+    common = "keyint=14:min-keyint=14:scenecut=0:log-level=error:pools=1:frame-threads=1"
+    return {"x265-params": f"{common}:{text}"}
+
+
+@dataclass(frozen=True)
+class Source:
+    params: str
+    entry: Picture
+    pixel_format: str = "yuv420p"
+    options: dict[str, Any] = field(default_factory=dict)
+
+    def make(self, path: Path) -> None:
+        make_clip(
+            path,
+            codec="libx265",
+            frames=42,
+            gop=14,
+            bframes=3,
+            pixel_format=self.pixel_format,
+            options=_x265(self.params),
+        )
+
+
+SOURCES = {
+    "closed": Source("bframes=3:b-adapt=0:open-gop=0", Picture.IDR),
+    "no B": Source("bframes=0:open-gop=0:ref=1", Picture.IDR),
+    "RADL": Source("bframes=3:b-adapt=0:open-gop=0:radl=2", Picture.IDR),
+    "open": Source("bframes=3:b-adapt=0:open-gop=1", Picture.CRA),
+    "open, 6 B": Source("bframes=6:b-adapt=0:open-gop=1:rc-lookahead=12", Picture.CRA),
+    "small blocks, slices": Source("bframes=2:ctu=16:open-gop=1:ref=5:slices=2", Picture.CRA),
+    "large blocks": Source("bframes=2:ctu=64:min-cu-size=32:ref=1:open-gop=1", Picture.CRA),
+    "field info": Source("bframes=2:open-gop=0:pic-struct=3", Picture.IDR),
+    "HDR10": Source(
+        "bframes=3:open-gop=1:hdr10=1:repeat-headers=1:colorprim=bt2020:transfer=smpte2084"
+        f":colormatrix=bt2020nc:master-display={_MASTERING}:max-cll=1000,400",
+        Picture.CRA,
+        "yuv420p10le",
+    ),
+    "full range": Source("bframes=3:open-gop=0", Picture.IDR, "yuvj420p"),
+    "12 bit": Source("bframes=3:open-gop=0", Picture.IDR, "yuv420p12le"),
+    "4:2:2": Source("bframes=3:open-gop=1", Picture.CRA, "yuv422p10le"),
+    "4:4:4": Source("bframes=3:open-gop=0", Picture.IDR, "yuv444p"),
+    "gray": Source("bframes=3:open-gop=0", Picture.IDR, "gray"),
+    "RGB": Source("bframes=3:open-gop=0", Picture.IDR, "gbrp"),
+}
+CASES = [
+    *((name, ".mp4") for name in SOURCES),
+    *((name, suffix) for name in ("open", "RADL", "HDR10") for suffix in (".mkv", ".ts")),
+]
+
+
+@pytest.fixture(scope="module")
+def clips(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
+    folder = tmp_path_factory.mktemp("hevc")
+    made = {}
+    for name, source in SOURCES.items():
+        made[name] = folder / f"{len(made)}.mp4"
+        source.make(made[name])
+    return made
+
+
+@pytest.mark.parametrize(("name", "suffix"), CASES)
+def test_every_frame_is_there_once(
+    clips: dict[str, Path], tmp_path: Path, name: str, suffix: str
+) -> None:
+    out = tmp_path / f"out{suffix}"
+    joint = splice(clips[name], out, START, END)
+    assert joint.entry is SOURCES[name].entry
+    assert (joint.head, len(joint.copied) + joint.tail) == (5, 22)
+    assert len(joint.copied) >= 19
+    assert _numbers(out) == list(range(START, END))
+    assert _complaints(out) == ""
+    _check_copied(joint, out, suffix)
+
+
+def _numbers(path: Path) -> list[int]:
+    with av.open(str(path)) as container:
+        container.streams.video[0].codec_context.options = {"err_detect": "explode"}
+        return [read_number(frame) for frame in container.decode(video=0)]
+
+
+def _complaints(path: Path) -> str:
+    """What the command `ffmpeg`, an older release, says when it decodes the file."""
+    command = shutil.which("ffmpeg")
+    if command is None:
+        pytest.skip("no ffmpeg command")
+    strict = ["-v", "warning", "-xerror", "-err_detect", "explode+crccheck+bitstream+buffer"]
+    done = subprocess.run(
+        [command, *strict, "-i", str(path), "-f", "null", "-"],
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    return done.stderr
+
+
+def _check_copied(joint: Joint, out: Path, suffix: str) -> None:
+    with av.open(str(out)) as container:
+        stream = container.streams.video[0]
+        extradata = stream.codec_context.extradata or b""
+        packets = [bytes(packet) for packet in container.demux(stream) if packet.size]
+        if suffix == ".mp4":
+            assert stream.codec_context.codec_tag == "hvc1"
+    record = read_record(extradata)
+    units = [split(data, record.width) for data in packets]
+    copied = units[joint.head : joint.head + len(joint.copied)]
+    for index, (was, now) in enumerate(zip(joint.copied, copied, strict=True)):
+        slices = [unit for unit in was.units if is_slice(unit)]
+        if index == 0 and was.picture is Picture.CRA:
+            slices = [retyped(unit, BLA_N_LP) for unit in slices]
+        assert [unit for unit in now if is_slice(unit)] == slices
+    if suffix != ".ts":
+        assert record.width == 4
+        assert extradata == joint.bitstream.extradata(annex_b=False)
+        assert not any(kind(unit) in (VPS, SPS, PPS) for each in units for unit in each)
+        kinds = [kind(unit) for unit in record.units]
+        assert all(kinds.count(each) == 2 for each in (VPS, SPS, PPS))
+
+
+def test_display_metadata_holds_for_encoded_and_copied_frames(
+    clips: dict[str, Path], tmp_path: Path
+) -> None:
+    for suffix in (".mp4", ".ts"):
+        out = tmp_path / f"out{suffix}"
+        splice(clips["HDR10"], out, START, END)
+        with av.open(str(out)) as container:
+            for frame in container.decode(video=0):
+                kinds = {data.type for data in frame.side_data}
+                assert {Type.MASTERING_DISPLAY_METADATA, Type.CONTENT_LIGHT_LEVEL} <= kinds
+                assert (frame.color_primaries, frame.color_trc, frame.colorspace) == (9, 16, 9)
+
+
+@pytest.mark.parametrize("name", ["traits/bbb_hevc_hdr10.mp4", "traits/bbb_hevc_opengop.mkv"])
+def test_real_footage(tmp_path: Path, name: str) -> None:
+    source, out = real(name), tmp_path / "out.mkv"
+    joint = splice(source, out, 30, 150)
+    was, now = _decoded(source)[30:150], _decoded(out)
+    assert len(now) == 120
+    middle = slice(joint.head, joint.head + len(joint.copied))
+    assert len(joint.copied) > 40
+    for index, (expected, got) in enumerate(zip(was, now, strict=True)):
+        if middle.start <= index < middle.stop:
+            assert np.array_equal(expected, got), index
+        else:
+            assert np.mean((expected - got) ** 2) / expected.max() ** 2 < 10**-3.8, index
+    assert _complaints(out) == _complaints(source)
+
+
+def _decoded(path: Path) -> list[np.ndarray[Any, np.dtype[np.float32]]]:
+    with av.open(str(path)) as container:
+        return [
+            frame.reformat(format="gray16le").to_ndarray().astype(np.float32)
+            for frame in container.decode(video=0)
+        ]
+
+
+def test_encoded_frames_are_about_as_good_as_copied_ones(tmp_path: Path) -> None:
+    """The loss against the frames that the encoder gets: what copying does not have."""
+    out = tmp_path / "out.mkv"
+    source = real("traits/bbb_hevc_opengop.mkv")
+    joint = splice(source, out, 30, 150)
+    was, now = _decoded(source)[30:150], _decoded(out)
+    assert joint.head > 8
+    losses = [np.mean((a - b) ** 2) for a, b in zip(was, now, strict=True)][: joint.head]
+    assert 10 * np.log10(float(0xFF00) ** 2 / np.mean(losses)) > 44
+
+
+@pytest.mark.parametrize(
+    ("params", "pixel_format", "why"),
+    [("interlace=tff", "yuv420p", "fields"), ("", "yuv420p", "")],
+)
+def test_field_pictures_are_not_encoded(
+    tmp_path: Path, params: str, pixel_format: str, why: str
+) -> None:
+    path = tmp_path / "in.mp4"
+    make_clip(
+        path, codec="libx265", frames=28, pixel_format=pixel_format, options=_x265(params)
+    )
+    if why:
+        with pytest.raises(CannotJoin, match=why):
+            splice(path, tmp_path / "out.mp4", START, 20)
+    else:
+        splice(path, tmp_path / "out.mp4", START, 20)
