@@ -82,14 +82,16 @@ class Film:
 
     @cached_property
     def order(self) -> list[int]:
-        """For each packet, the place of its frame in presentation order."""
-        ranks = {pts: rank for rank, pts in enumerate(sorted(p.pts for p in self.packets))}
-        return [ranks[packet.pts] for packet in self.packets]
+        """For each packet, the place of its frame in presentation order; less than 0 where an
+        edit list hides it."""
+        shown = sorted(packet.pts for packet in self.packets if not packet.is_hidden)
+        ranks = {pts: rank for rank, pts in enumerate(shown)}
+        return [-1 if packet.is_hidden else ranks[packet.pts] for packet in self.packets]
 
     @cached_property
     def end(self) -> Fraction:
         """Seconds on the file's own clock at which the last frame ends."""
-        last = max(self.packets, key=lambda packet: packet.pts)
+        last = max((p for p in self.packets if not p.is_hidden), key=lambda packet: packet.pts)
         return (last.pts + last.duration) * self.time_base
 
     @cached_property

@@ -8,14 +8,15 @@ from fractions import Fraction
 from pathlib import Path
 
 from reelsplit_server.media.render import CutMode
-from tests.cutting.checker import Finding, Told, check
+from tests.cutting.checker import Finding, Told, check, check_tiles
 from tests.cutting.film import Film, read_film
-from tests.cutting.ranges import Range, ranges
+from tests.cutting.ranges import Range, ranges, tiles
 from tests.cutting.recipes import Recipe
 from tests.cutting.second import FFMPEG
 from tests.unit.media.rendering import cut
 
 OUTPUTS = ("mp4", "mkv", "ts", "mov")
+OUTPUTS_OF_EDITS = ("mp4", "mov")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -63,9 +64,19 @@ def cut_and_check(
     told = None
     if mode is not CutMode.ENCODE:
         told = Told(
-            copied=result.copied_frames, encoded=result.encoded_frames, reason=result.reason
+            copied=result.copied_frames,
+            encoded=result.encoded_frames,
+            reason=result.reason,
+            encodes=mode is CutMode.AUTO,
+            hides=mode is CutMode.EDIT_LIST,
         )
-    return check(
+    outside = ""
+    if mode is CutMode.KEYFRAME:
+        asked, first = first, _rank(film, result.start)
+        until, last = last, first + result.frame_count
+        if first > asked or last < until or result.early_frames != asked - first:
+            outside = f"snapped to [{first}, {last}) with {result.early_frames} early"
+    finding = check(
         film,
         out,
         first,
@@ -75,6 +86,28 @@ def cut_and_check(
         second=second and FFMPEG is not None,
         payloads=recipe.style != "entropy",
     )
+    if outside:
+        finding.problems.append(outside)
+    return finding
+
+
+def _rank(film: Film, time: Fraction) -> int:
+    """The frame that is shown nearest to a time after the first one."""
+    apart = [abs(shown - film.times[0] - time) for shown in film.times]
+    return apart.index(min(apart))
+
+
+def tile(recipe: Recipe, film: Film, output: str, folder: Path, *, mode: CutMode) -> list[str]:
+    """Cut a film into neighbours and check what they hold together."""
+    paths: list[Path] = []
+    for index, (first, last) in enumerate(tiles(film)):
+        start, end = span(film, first, last)
+        paths.append(folder / f"tile{index}.{output}")
+        try:
+            cut(film.path, paths[-1], start, end, mode=mode)
+        except Exception as error:
+            return [f"[{first}, {last}): {type(error).__name__}: {error}"]
+    return check_tiles(film, paths)
 
 
 def run(
@@ -83,8 +116,9 @@ def run(
     """All cuts of one clip, each into the next container in turn."""
     film = read_film(recipe.make(folder))
     assert film.numbers == list(range(recipe.frames)), f"{recipe.name}: the clip itself is wrong"
+    outputs = OUTPUTS_OF_EDITS if mode is CutMode.EDIT_LIST else OUTPUTS
     turn = sum(map(ord, recipe.name))
     for index, chosen in enumerate(ranges(film, count)):
-        output = OUTPUTS[(turn + index) % len(OUTPUTS)]
+        output = outputs[(turn + index) % len(outputs)]
         finding = cut_and_check(recipe, film, chosen, output, folder, mode=mode, second=second)
         yield Case(recipe=recipe, range=chosen, output=output, finding=finding)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 from datetime import timedelta
 
-from sqlalchemy import insert, select, update
+from sqlalchemy import bindparam, insert, select, update
 
 from reelsplit.types.error import Error
 from reelsplit.types.event import (
@@ -26,6 +26,29 @@ from reelsplit_server.jobs.transitions import check_job, check_segment
 
 Happening = JobStateChanged | SourceOpened | SegmentChanged | PlanCompleted
 """What is kept in the log."""
+
+# Statements that run for each segment are made once: making them costs more than running them.
+_PUT_SEGMENT = (
+    update(schema.segments)
+    .where(
+        schema.segments.c.job_id == bindparam("of_job"),
+        schema.segments.c.idx == bindparam("of_index"),
+    )
+    .values(state=bindparam("new_state"), data=bindparam("new_data"))
+)
+_NEXT_NUMBER = (
+    update(schema.jobs)
+    .where(schema.jobs.c.job_id == bindparam("of_job"))
+    .values(last_sequence=schema.jobs.c.last_sequence + 1)
+    .returning(
+        schema.jobs.c.last_sequence,
+        select(schema.principals.c.name)
+        .where(schema.principals.c.principal_id == schema.jobs.c.principal_id)
+        .correlate(schema.jobs)
+        .scalar_subquery(),
+    )
+)
+_PUT_EVENT = insert(schema.events)
 
 
 def change_job(
@@ -67,11 +90,14 @@ def change_job(
 def put_segment(transaction: Transaction, before: SegmentState, segment: Segment) -> None:
     """Keep a segment in the state that it says; raises `TransitionError`."""
     check_segment(before, segment.state)
-    table = schema.segments
     transaction.connection.execute(
-        update(table)
-        .where(table.c.job_id == segment.job_id, table.c.idx == segment.index)
-        .values(state=segment.state.value, data=segment_bytes(segment))
+        _PUT_SEGMENT,
+        {
+            "of_job": segment.job_id,
+            "of_index": segment.index,
+            "new_state": segment.state.value,
+            "new_data": segment_bytes(segment),
+        },
     )
     event = SegmentChanged(previous_state=before, segment=segment)
     append(transaction, segment.job_id, event)
@@ -86,20 +112,15 @@ def update_job(transaction: Transaction, job_id: str, **values: object) -> None:
 def append(transaction: Transaction, job_id: str, event: Happening) -> None:
     """Append an event to a job's log, under the next number."""
     connection = transaction.connection
-    jobs = schema.jobs
-    connection.execute(
-        update(jobs).where(jobs.c.job_id == job_id).values(last_sequence=jobs.c.last_sequence + 1)
-    )
-    sequence, principal = connection.execute(
-        select(jobs.c.last_sequence, schema.principals.c.name)
-        .join(schema.principals)
-        .where(jobs.c.job_id == job_id)
-    ).one()
+    sequence, principal = connection.execute(_NEXT_NUMBER, {"of_job": job_id}).one()
     made = JobEvent(job_id=job_id, sequence=sequence, event_time=transaction.now, event=event)
     result = connection.execute(
-        insert(schema.events).values(
-            job_id=job_id, sequence=sequence, data=to_message(made).SerializeToString()
-        )
+        _PUT_EVENT,
+        {
+            "job_id": job_id,
+            "sequence": sequence,
+            "data": to_message(made).SerializeToString(),
+        },
     )
     assert result.inserted_primary_key is not None
     position = result.inserted_primary_key[0]

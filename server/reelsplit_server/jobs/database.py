@@ -9,6 +9,7 @@ import sqlite3
 import threading
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import nullcontext
 from dataclasses import dataclass, field
 from datetime import datetime
 from pathlib import Path
@@ -154,10 +155,12 @@ class Database:
         try:
             with self._engine.connect() as connection:
                 connection.exec_driver_sql("BEGIN IMMEDIATE")
+                # One that is alone needs no savepoint: with it, all is undone.
+                alone = len(batch) == 1
                 for write in batch:
                     transaction = Transaction(connection, self._clock())
                     try:
-                        with connection.begin_nested():
+                        with nullcontext() if alone else connection.begin_nested():
                             result = write.function(transaction)
                     except Exception as error:
                         if isinstance(error, DBAPIError) and not isinstance(error, IntegrityError):
@@ -167,7 +170,8 @@ class Database:
                     else:
                         settled.append((write, result, None))
                         events += transaction.events
-                connection.exec_driver_sql("COMMIT")
+                undone = alone and settled[0][2] is not None
+                connection.exec_driver_sql("ROLLBACK" if undone else "COMMIT")
         except Exception as error:
             log.error("store_write_failed", error=str(error))
             unavailable = StoreUnavailableError(str(error))

@@ -7,7 +7,7 @@ import functools
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
-from sqlalchemy import Connection, Row, Select, select
+from sqlalchemy import Connection, Row, Select, bindparam, select
 
 from reelsplit.types.event import JobEvent
 from reelsplit.types.job import Job, JobState
@@ -37,10 +37,12 @@ def from_micros(value: int | None) -> datetime | None:
 
 def load_job(connection: Connection, job_id: str, principal: str | None = None) -> JobRecord:
     """One job, of this principal where one is given; raises `NoSuchJobError`."""
-    query = jobs_query().where(schema.jobs.c.job_id == job_id)
-    if principal is not None:
-        query = query.where(schema.principals.c.name == principal)
-    row = connection.execute(query).one_or_none()
+    if principal is None:
+        row = connection.execute(_JOB, {"of_job": job_id}).one_or_none()
+    else:
+        row = connection.execute(
+            _JOB_OF, {"of_job": job_id, "of_principal": principal}
+        ).one_or_none()
     if row is None:
         raise NoSuchJobError(job_id)
     return job_record(row)
@@ -48,10 +50,7 @@ def load_job(connection: Connection, job_id: str, principal: str | None = None) 
 
 def load_segment(connection: Connection, job_id: str, index: int) -> tuple[Segment, str | None]:
     """One segment and its intent; raises `NoSuchJobError`."""
-    table = schema.segments
-    row = connection.execute(
-        select(table).where(table.c.job_id == job_id, table.c.idx == index)
-    ).one_or_none()
+    row = connection.execute(_SEGMENT, {"of_job": job_id, "of_index": index}).one_or_none()
     if row is None:
         raise NoSuchJobError(job_id)
     return segment_record(row), row.intent
@@ -71,9 +70,19 @@ def events_query() -> Select[Any]:
     )
 
 
+# Statements that run many times for each segment are made once: making them costs more than
+# running them.
+_JOB = jobs_query().where(schema.jobs.c.job_id == bindparam("of_job"))
+_JOB_OF = _JOB.where(schema.principals.c.name == bindparam("of_principal"))
+_SEGMENT = select(schema.segments).where(
+    schema.segments.c.job_id == bindparam("of_job"),
+    schema.segments.c.idx == bindparam("of_index"),
+)
+
+
 def job_record(row: Row[Any]) -> JobRecord:
     """The job of a row."""
-    facts = from_message(Job, job_pb2.Job.FromString(row.facts))
+    facts = _facts(row.facts)
     created = from_micros(row.create_time)
     assert created is not None
     return JobRecord(
@@ -103,6 +112,11 @@ def job_record(row: Row[Any]) -> JobRecord:
 def _spec(data: bytes) -> JobSpec:
     # A job is read at each of its changes, and a spec of 10,000 ranges takes long to read.
     return from_message(JobSpec, spec_pb2.JobSpec.FromString(data))
+
+
+@functools.lru_cache(maxsize=64)
+def _facts(data: bytes) -> Job:
+    return from_message(Job, job_pb2.Job.FromString(data))
 
 
 def facts_bytes(record: JobRecord) -> bytes:

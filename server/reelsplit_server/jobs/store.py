@@ -10,7 +10,7 @@ from datetime import timedelta
 from typing import Any
 
 from google.protobuf.message import Message
-from sqlalchemy import Connection, Row, delete, func, insert, select, update
+from sqlalchemy import Connection, Row, bindparam, delete, func, insert, select, update
 
 from reelsplit.types.error import Error
 from reelsplit.types.event import JobStateChanged, PlanCompleted, SegmentChanged, SourceOpened
@@ -40,6 +40,28 @@ MEMORY_OF_TOKENS = timedelta(hours=24)
 
 _FINAL = frozenset({"RANGE_OUTSIDE_SOURCE", "RANGE_OVERLAPS_END"})
 """Why the plan refuses a segment; making it would not ask again."""
+
+
+_STATE = select(schema.segments.c.state).where(
+    schema.segments.c.job_id == bindparam("of_job"),
+    schema.segments.c.idx == bindparam("of_index"),
+)
+_INTEND = (
+    update(schema.segments)
+    .where(
+        schema.segments.c.job_id == bindparam("of_job"),
+        schema.segments.c.idx == bindparam("of_index"),
+    )
+    .values(intent=bindparam("new_intent"))
+)
+_RAISE_PERCENT = (
+    update(schema.jobs)
+    .where(
+        schema.jobs.c.job_id == bindparam("of_job"),
+        schema.jobs.c.percent < bindparam("new_percent"),
+    )
+    .values(percent=bindparam("new_percent"))
+)
 
 
 class TokenReusedError(Exception):
@@ -240,56 +262,34 @@ class Store(Reading):
         Raises `TransitionError` where that is not allowed: a published segment stays as it is.
         """
 
-        def work(transaction: Transaction) -> tuple[JobRecord, Segment]:
-            connection = transaction.connection
-            now = transaction.now
-            before, _ = load_segment(connection, segment.job_id, segment.index)
-            changed = dataclasses.replace(segment, state=state)
-            if state is SegmentState.RUNNING:
-                changed = dataclasses.replace(
-                    changed, start_time=now, end_time=None, error=None, attempt=segment.attempt + 1
-                )
-            elif state is not SegmentState.PLANNED:
-                changed = dataclasses.replace(changed, end_time=now)
-            changes.put_segment(transaction, before.state, changed)
-            record = load_job(connection, segment.job_id)
-            published = state is SegmentState.PUBLISHED
-            failed = (state is SegmentState.FAILED) - (before.state is SegmentState.FAILED)
-            if published or failed:
-                changes.update_job(
-                    transaction,
-                    segment.job_id,
-                    published_count=record.published_count + published,
-                    failed_count=record.failed_count + failed,
-                )
-            return load_job(connection, segment.job_id), changed
+        return await self._database.write(lambda t: _change_segment(t, segment, state))
+
+    async def begin_segment(self, job_id: str, index: int) -> tuple[JobRecord, Segment, str | None]:
+        """Bring a segment to RUNNING; answers with it the checksum that its last attempt was
+        about to publish. Raises `TransitionError`."""
+
+        def work(transaction: Transaction) -> tuple[JobRecord, Segment, str | None]:
+            segment, intent = load_segment(transaction.connection, job_id, index)
+            return *_change_segment(transaction, segment, SegmentState.RUNNING), intent
 
         return await self._database.write(work)
 
     async def intend(self, job_id: str, index: int, checksum: str) -> None:
         """Keep what an attempt is about to publish."""
-        table = schema.segments
-        statement = (
-            update(table)
-            .where(table.c.job_id == job_id, table.c.idx == index)
-            .values(intent=checksum)
-        )
+        values = {"of_job": job_id, "of_index": index, "new_intent": checksum}
 
         def work(transaction: Transaction) -> None:
-            transaction.connection.execute(statement)
+            transaction.connection.execute(_INTEND, values)
 
         await self._database.write(work)
 
     async def raise_percent(self, job_id: str, percent: float) -> None:
         """Keep the highest percentage that was told, so that a restart does not go behind it."""
 
+        values = {"of_job": job_id, "new_percent": percent}
+
         def work(transaction: Transaction) -> None:
-            table = schema.jobs
-            transaction.connection.execute(
-                update(table)
-                .where(table.c.job_id == job_id, table.c.percent < percent)
-                .values(percent=percent)
-            )
+            transaction.connection.execute(_RAISE_PERCENT, values)
 
         await self._database.write(work)
 
@@ -364,6 +364,36 @@ class Store(Reading):
             return expired
 
         return await self._database.write(work)
+
+
+def _change_segment(
+    transaction: Transaction, segment: Segment, state: SegmentState
+) -> tuple[JobRecord, Segment]:
+    connection, now = transaction.connection, transaction.now
+    place = {"of_job": segment.job_id, "of_index": segment.index}
+    found = connection.execute(_STATE, place).scalar_one_or_none()
+    if found is None:
+        raise NoSuchJobError(segment.job_id)
+    before = SegmentState(found)
+    changed = dataclasses.replace(segment, state=state)
+    if state is SegmentState.RUNNING:
+        changed = dataclasses.replace(
+            changed, start_time=now, end_time=None, error=None, attempt=segment.attempt + 1
+        )
+    elif state is not SegmentState.PLANNED:
+        changed = dataclasses.replace(changed, end_time=now)
+    changes.put_segment(transaction, before, changed)
+    record = load_job(connection, segment.job_id)
+    published = state is SegmentState.PUBLISHED
+    failed = (state is SegmentState.FAILED) - (before is SegmentState.FAILED)
+    if published or failed:
+        counts = {
+            "published_count": record.published_count + published,
+            "failed_count": record.failed_count + failed,
+        }
+        changes.update_job(transaction, segment.job_id, **counts)
+        record = dataclasses.replace(record, **counts)
+    return record, changed
 
 
 def _first_job(connection: Connection, row: Row[Any], sent: Message) -> JobRecord:

@@ -185,6 +185,8 @@ class CopiedAudio:
             if self._heard is None and first > at:
                 self._preroll += first - at
             self._heard = first, at + count - discard
+            if self._padding is not None:
+                self._padding.end = at + count - discard
         self._output.mux(written)
 
     def _begin(self, at: int, skip: int) -> None:
@@ -199,16 +201,17 @@ class CopiedAudio:
         """Samples at both ends of a packet that the source itself says are no sound. At the
         beginning that is only true of the track's first packet, whatever the demuxer says after
         a seek."""
-        if not packet.has_sidedata("skip_samples"):
-            return 0, 0
-        data = bytes(packet.get_sidedata("skip_samples"))
+        discard = self._grid.shortened(packet)
+        data = b""
+        if packet.has_sidedata("skip_samples"):
+            data = bytes(packet.get_sidedata("skip_samples"))
         if len(data) < 8:
-            return 0, 0
-        skip, discard = struct.unpack_from("<II", data)
+            return 0, discard
+        skip, said = struct.unpack_from("<II", data)
         if packet.pts is None or self._source_start is None or packet.pts > self._source_start:
             skip = 0
         most = self._grid.rate
-        return (skip if skip < most else 0), (discard if discard < most else 0)
+        return (skip if skip < most else 0), (max(said, discard) if said < most else discard)
 
 
 def _skip_samples(discard: int) -> PacketSideData:

@@ -35,6 +35,7 @@ class Grid:
         self._is_opus = codec == "opus"
         self.slack = math.ceil(self.tick * self.rate) + 1
         """Samples by which rounding moves two packets against each other, at most."""
+        self._saw_whole = False
         self._next: int | None = None
 
     def time(self, packet: Packet[Stream]) -> Fraction | None:
@@ -59,10 +60,23 @@ class Grid:
         """Samples in a coded packet: by its codec where that tells, else by its duration."""
         if self._is_opus and packet.size:
             return _opus_length(bytes(packet)[:2], self.rate)
-        said = round((packet.duration or 0) * self.tick * self.rate)
+        said = self._said(packet)
         if self._frame and (not said or abs(said - self._frame) <= self.slack):
+            self._saw_whole = self._saw_whole or said > 0
+            return self._frame
+        if self.shortened(packet):
             return self._frame
         return said if 0 < said <= _LONGEST * self.rate else self._frame or _USUAL
+
+    def shortened(self, packet: Packet[Stream]) -> int:
+        """Samples at a packet's end that are none of the source's sound: files whose clock counts
+        samples say so by a shorter last duration."""
+        said = self._said(packet)
+        is_short = 0 < said < self._frame and self.tick * self.rate <= 2
+        return self._frame - said if is_short and self._saw_whole else 0
+
+    def _said(self, packet: Packet[Stream]) -> int:
+        return round((packet.duration or 0) * self.tick * self.rate)
 
     def settle(self, time: Fraction, count: int, *, is_exact: bool = True) -> int:
         """Where a packet of `count` samples is put that lies at `time` by its own rounded word:

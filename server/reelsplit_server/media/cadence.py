@@ -14,6 +14,10 @@ from av.video.stream import VideoStream
 from reelsplit_server.media.span import Span
 
 _FINEST = 1_000_000_000
+#: Frames a second.
+_HIGHEST = 1000
+#: The part of a rate by which a container may miss it.
+_ROUNDING = Fraction(1, 50_000)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -42,8 +46,12 @@ class Cadence(Protocol):
 
 def nominal_rate(stream: VideoStream) -> Fraction:
     """Frames a second that fit the stream best: never None, never absurd."""
+    base, average = stream.base_rate, stream.average_rate
+    # Matroska counts whole nanoseconds a frame; the base rate is one of those in use.
+    if base and average and base <= _HIGHEST and abs(average / base - 1) < _ROUNDING:
+        return Fraction(base)
     for rate in (stream.guessed_rate, stream.average_rate, stream.base_rate):
-        if rate and 0 < rate <= 1000:
+        if rate and 0 < rate <= _HIGHEST:
             return Fraction(rate)
     return Fraction(25)
 

@@ -61,6 +61,7 @@ class Entrance:
         self._is_mov = name.startswith("mov,mp4")
         self._has_index = self._is_mov or name.startswith("matroska")
         self._video_done = False
+        self._moved = False
 
     def packets(
         self, elementary: Elementary, *, whole_group: bool
@@ -80,6 +81,7 @@ class Entrance:
                 self._rewind()
             elif target is None or not self._seek(target):
                 continue
+            self._moved = True
             held = self._hold(elementary)
             if held is not None:
                 entry, events, rest = held
@@ -205,10 +207,15 @@ class Entrance:
                 self.damage.note(f"the container breaks off or is corrupt ({error.strerror})")
 
     def _rewind(self) -> None:
-        # The output's streams are made from this container's: it must stay the same one.
-        start = self.container.start_time
+        """To the beginning. The output's streams are made from this container's: it must stay the
+        same one."""
+        if not self._moved:
+            return
+        is_stream = self.container.format.name == "mpegts"
+        start = 0 if is_stream else self.container.start_time or 0
         with suppress(av.error.FFmpegError):
-            self.container.seek(start if start is not None else 0)
+            # A seek by time may land behind the first key frame where there is no index.
+            self.container.seek(start, unsupported_byte_offset=is_stream)
 
     def _seek(self, target: int) -> bool:
         if self._is_mov:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from fractions import Fraction
+from itertools import pairwise
 from pathlib import Path
 
 import av
@@ -198,7 +199,7 @@ def test_pieces_in_order_are_the_source(
     borders = [Fraction(0), *(Fraction(n, FRAME_RATE) for n in (19, 38, 57)), None]
     ends: list[tuple[int, int]] = []
     pieces = []
-    for number, (start, end) in enumerate(zip(borders, borders[1:], strict=False)):
+    for number, (start, end) in enumerate(pairwise(borders)):
         out = tmp_path / f"{number}.{ending}"
         result = cut(clip(name), out, start or 0, end, mode=CutMode.AUTO)
         heard = hear(out)
@@ -206,7 +207,7 @@ def test_pieces_in_order_are_the_source(
         ends.append(check_position(result, source, heard, allowed))
         pieces.append(heard.samples)
     is_exact = SOUNDS[name].codec in EXACT
-    for (_, last), (first, _) in zip(ends, ends[1:], strict=False):
+    for (_, last), (first, _) in pairwise(ends):
         # Lossy packets of a source in MKV lie on a clock of a millisecond.
         slack = 48 if name.endswith("mkv") and not is_exact and ending != "ts" else 0
         assert abs(first - last) <= slack

@@ -441,13 +441,16 @@ def test_what_an_edit_list_hides_may_lie_in_the_file_where_that_is_wanted(
 
 
 def test_truncated_files_fail(good: Path, good_ts: Path, tmp_path: Path) -> None:
-    mkv = clip(tmp_path / "clip.mkv", bframes=3)
+    mkv = clip(tmp_path / "clip.mkv", bframes=3, audio=[AudioTrack()])
+    # The containers that keep no edit list play the encoder's delay, and miss a little.
+    sound = dataclasses.replace(SOUND, tolerance=Fraction(1024, 48_000))
     for source in (good, good_ts, mkv):
         data = source.read_bytes()
-        for part in (0, 10, 400, len(data) // 2, len(data) * 9 // 10, len(data) - 200):
+        verify(source, expected(source, audio=[sound]))
+        for part in (0, 10, 400, len(data) // 2, len(data) * 9 // 10, len(data) - 1000):
             path = tmp_path / f"cut{source.suffix}"
             path.write_bytes(data[:part])
-            assert failing(path, expected(path))
+            assert failing(path, expected(path, audio=[sound]))
 
 
 def test_a_missing_file_fails(tmp_path: Path) -> None:

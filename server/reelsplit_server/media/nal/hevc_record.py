@@ -64,7 +64,9 @@ def write_record(source: Record, sps: Sps, units: Iterable[bytes]) -> bytes:
     used = {each: those for each, those in arrays.items() if those}
     parts.append(bytes((len(used),)))
     for each, those in used.items():
-        parts += [bytes((_COMPLETE | each,)), len(those).to_bytes(2, "big")]
+        # Pictures may bring SEI of their own.
+        flags = 0 if each == SEI else _COMPLETE
+        parts += [bytes((flags | each,)), len(those).to_bytes(2, "big")]
         for unit in those:
             parts += [len(unit).to_bytes(2, "big"), unit]
     return b"".join(parts)

@@ -40,10 +40,11 @@ def _split_lengths(data: bytes, width: int) -> list[bytes]:
 
 def _split_start_codes(data: bytes) -> list[bytes]:
     starts = [match.end() for match in _START.finditer(data)]
+    ends = [start - 3 for start in starts[1:]] + [len(data)]
     units = []
-    for start, following in zip(starts, [*starts[1:], len(data) + 3], strict=True):
+    for start, end in zip(starts, ends, strict=False):
         # Zeros before the next start code belong to it; a NAL unit never ends in one.
-        unit = data[start : following - 3].rstrip(b"\x00")
+        unit = data[start:end].rstrip(b"\x00")
         if unit:
             units.append(unit)
     return units

@@ -175,7 +175,7 @@ def test_colour_aspect_and_rate_are_the_sources_in_both_sets(tmp_path: Path) -> 
             "colorprim": "bt2020",
             "transfer": "smpte2084",
             "colormatrix": "bt2020nc",
-            "range": "pc",
+            "fullrange": "on",
             "sar": "4/3",
             "overscan": "show",
             "chromaloc": 2,
