@@ -31,7 +31,9 @@ def edited_sound(path: Path) -> Fraction:
             shown = [entry.unpack_from(edits, 8 + entry.size * i) for i in range(count)]
             return Fraction(sum(length for length, media, _ in shown if media >= 0), clock)
         for header in _deep(track, b"mdia", b"mdhd"):
-            ticks = struct.unpack_from(">IQ" if header[0] else ">II", header, 20 if header[0] else 12)
+            ticks = struct.unpack_from(
+                ">IQ" if header[0] else ">II", header, 20 if header[0] else 12
+            )
             return Fraction(ticks[1], ticks[0])
     raise ValueError(f"{path.name} has no audio track")
 

@@ -17,6 +17,7 @@ import pytest
 
 from reelsplit import (
     Client,
+    CutMode,
     InvalidRequestError,
     Job,
     JobHandle,
@@ -571,10 +572,13 @@ def test_a_cut_reads_its_index_and_what_it_touches(
         served(tmp_path, stores=stores(seaweed, proxy.endpoint)) as server,
         Client(server.address, timeout=60) as client,
     ):
-        template = f"{server.root}/{{index}}.{ending}"
-        succeeded(client.submit(f"s3://{IN}/{film.name}", ranges((31, 33)), template))
-        # Two of thirty GOPs are touched; the index is the smaller part of the rest.
-        assert proxy.sent <= 1.2 * size * 2 / 30 + 2_000_000
+        modes = [CutMode.AUTO, CutMode.KEYFRAME, CutMode.ENCODE]
+        for mode in modes if ending == "mkv" else [*modes, CutMode.EDIT_LIST]:
+            before = proxy.sent
+            output = Output(uri_template=f"{server.root}/{mode}-{{index}}.{ending}", cut_mode=mode)
+            succeeded(client.submit(f"s3://{IN}/{film.name}", ranges((31, 33)), output))
+            # Two of thirty GOPs are touched; the index is the smaller part of the rest.
+            assert proxy.sent - before <= 1.2 * size * 2 / 30 + 2_000_000, mode
 
 
 def test_detection_reads_each_byte_once(

@@ -52,6 +52,8 @@ class Scheduler:
         self._turns: Counter[str] = Counter()
         self._jobs: dict[str, ActiveJob] = {}
         self._work: set[asyncio.Task[None]] = set()
+        self._busy: set[tuple[str, int]] = set()
+        """The jobs and keys of the units that hold a worker."""
         self._endings: set[asyncio.Task[None]] = set()
         self._wake = asyncio.Event()
         self._loop: asyncio.Task[None] | None = None
@@ -143,7 +145,7 @@ class Scheduler:
             await self._wake.wait()
 
     async def _dispatch(self) -> None:
-        while len(self._work) < self._engine.slots:
+        while len(self._busy) < self._engine.slots:
             match self._choose():
                 case None:
                     return
@@ -233,9 +235,12 @@ class Scheduler:
         task = asyncio.create_task(work)
         job.running[key] = task
         self._work.add(task)
+        held = job.record.job_id, key
+        self._busy.add(held)
 
         def done(task: asyncio.Task[None]) -> None:
             self._work.discard(task)
+            self._busy.discard(held)
             job.running.pop(key, None)
             if key in job.again:
                 # Not before the unit is put back, which may take long on a slow disk.
@@ -251,11 +256,16 @@ class Scheduler:
 
     def _threads(self) -> int:
         """The codec threads of one unit, so that all that run fit the cores."""
-        wanted = len(self._work) + 1 + sum(len(job.waiting) for job in self._jobs.values())
+        wanted = len(self._busy) + 1 + sum(len(job.waiting) for job in self._jobs.values())
         return max(1, self._limits.cores // max(1, min(self._engine.slots, wanted)))
 
     def wake(self) -> None:
         """There may be more to do."""
+        self._wake.set()
+
+    def free(self, job: ActiveJob, key: int) -> None:
+        """The unit needs its worker no more, and goes on to its end without."""
+        self._busy.discard((job.record.job_id, key))
         self._wake.set()
 
     def _again(self, job: ActiveJob, key: int) -> None:

@@ -387,12 +387,17 @@ def _change_segment(
     published = state is SegmentState.PUBLISHED
     failed = (state is SegmentState.FAILED) - (before is SegmentState.FAILED)
     if published or failed:
-        counts = {
-            "published_count": record.published_count + published,
-            "failed_count": record.failed_count + failed,
-        }
-        changes.update_job(transaction, segment.job_id, **counts)
-        record = dataclasses.replace(record, **counts)
+        record = dataclasses.replace(
+            record,
+            published_count=record.published_count + published,
+            failed_count=record.failed_count + failed,
+        )
+        changes.update_job(
+            transaction,
+            segment.job_id,
+            published_count=record.published_count,
+            failed_count=record.failed_count,
+        )
     return record, changed
 
 

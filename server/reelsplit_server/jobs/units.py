@@ -52,6 +52,9 @@ class Host(Protocol):
     def wake(self) -> None:
         """There may be more to do."""
 
+    def free(self, job: ActiveJob, key: int) -> None:
+        """The unit needs its worker no more, and goes on to its end without."""
+
 
 class Units:
     """Does one unit at a call. The state of the job and of its segments is kept as it changes."""
@@ -123,14 +126,13 @@ class Units:
     async def render(self, job: ActiveJob, index: int, threads: int) -> None:
         """Make a segment and keep what came of it."""
         job_id = job.record.job_id
-        segment, intent = await self._store.segment(job_id, index)
-        begin = functools.partial(self._store.change_segment, segment, SegmentState.RUNNING)
+        begin = functools.partial(self._store.begin_segment, job_id, index)
         begun = asyncio.create_task(kept(begin))
         try:
-            job.record, segment = await asyncio.shield(begun)
+            job.record, segment, intent = await asyncio.shield(begun)
         except asyncio.CancelledError:
             # The write is made all the same, so it is undone by another.
-            _, segment = await begun
+            _, segment, _ = await begun
             await self._store.change_segment(segment, SegmentState.PLANNED)
             raise
         seconds = length(segment)
@@ -149,6 +151,9 @@ class Units:
         outcome: seam.Outcome | None = None
         try:
             outcome = await self._run(job, index, unit, on_report, limit)
+            if isinstance(outcome, seam.Published):
+                # The worker need not wait until that is kept. What failed may end the job.
+                self._host.free(job, index)
         finally:
             # Also when the unit was stopped: it will be made again, or skipped.
             state, told = _ended(segment, outcome)

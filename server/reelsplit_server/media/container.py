@@ -51,8 +51,11 @@ _OPTIONS = {
 _REFERRING = (b"#EXTM3U", b"<MPD", b"ffconcat", b"v=0", b"<SmoothStreamingMedia", b"<?xml")
 
 
-def open_source(file: BinaryIO) -> InputContainer:
+def open_source(file: BinaryIO, *, probes: bool = True) -> InputContainer:
     """Open a seekable binary file for reading, from its beginning.
+
+    FFmpeg reads and decodes some packets then, to learn what the header does not say; without
+    `probes`, only the first one.
 
     Raises `MediaError` with ``SOURCE_FORMAT_REFUSED`` for playlists and other files that refer to
     further resources, and ``SOURCE_UNREADABLE`` for what no allowed demuxer understands.
@@ -68,8 +71,9 @@ def open_source(file: BinaryIO) -> InputContainer:
             "The source is a playlist or manifest, which refers to other files. "
             "Give the video file itself (MP4, MOV, MKV, WebM, MPEG-TS, AVI and others).",
         )
+    options = _OPTIONS if probes else _OPTIONS | {"probesize": "32"}
     try:
-        container = av.open(file, mode="r", container_options=_OPTIONS, metadata_errors="replace")
+        container = av.open(file, mode="r", container_options=options, metadata_errors="replace")
     except av.error.FFmpegError as error:
         raise unreadable(error) from error
     for stream in container.streams.video:

@@ -27,8 +27,9 @@ class Heard:
         self._rate = stream.codec_context.sample_rate or 1
         self._name = f"the sound of stream {stream.index}"
         self._first: int | None = None
-        self._skip = self._discard = 0
+        self._skip = 0
         self._last = self._duration = self._usual = 0
+        self._final: Packet[Stream] | None = None
         self._tried = self._broken = 0
 
     @property
@@ -47,14 +48,10 @@ class Heard:
             raise failed("audio", f"{self._name} goes back in time at {self._at(pts)}")
         self._last, self._duration = pts, packet.duration or 0
         self._usual = max(self._usual, self._duration)
-        self._discard = 0
-        if packet.has_sidedata("skip_samples"):
-            # Two numbers, least significant byte first: samples to skip at either end.
-            data = bytes(packet.get_sidedata("skip_samples"))
-            self._skip += int.from_bytes(data[:4], "little")
-            self._discard = int.from_bytes(data[4:8], "little")
+        self._final = packet
         if self._tried < _TRIED:
             self._tried += 1
+            self._skip += _skipped(packet)[0]
             try:
                 self._stream.codec_context.decode(packet)
             except av.error.FFmpegError:
@@ -98,11 +95,21 @@ class Heard:
     def _end(self) -> Fraction:
         """Seconds on the file's clock: when the last sample that is to be heard ends."""
         end = (self._last + self._duration) * self._base
-        if self._discard:
+        discard = 0 if self._final is None else _skipped(self._final)[1]
+        if discard:
             # Some containers have shortened the duration by what is to be discarded already.
             full = (self._last + self._usual) * self._base
-            end = min(end, full - Fraction(self._discard, self._rate))
+            end = min(end, full - Fraction(discard, self._rate))
         return end
 
     def _at(self, pts: int) -> str:
         return f"{float(pts * self._base):.3f} s"
+
+
+def _skipped(packet: Packet[Stream]) -> tuple[int, int]:
+    """Samples that are not to be heard, at the packet's beginning and at its end."""
+    if not packet.has_sidedata("skip_samples"):
+        return 0, 0
+    # Two numbers of four bytes, the least significant byte first.
+    data = bytes(packet.get_sidedata("skip_samples"))
+    return int.from_bytes(data[:4], "little"), int.from_bytes(data[4:8], "little")

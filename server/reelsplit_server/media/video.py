@@ -212,10 +212,9 @@ class VideoWriter:
             time, duration = self._times[bisect_right(self._slots, slot) - 1]
             packet.dts = self._decode_time(packet.dts, slot, time)
             if last and self._output.is_iso:
-                # These files add up decoding times, and the packet decoded last ends the track;
-                # but it may be the one shown last, too.
+                # These files add up decoding times: the packet decoded last ends the track.
                 end = sum(self._times[-1])
-                duration = max(1, end - (self._delay or 0) - packet.dts, end - time)
+                duration = max(duration, end - (self._delay or 0) - packet.dts)
                 self.overshoots = time + duration > end
             packet.pts, packet.duration = time, duration
             packet.time_base = self._cadence.time_base

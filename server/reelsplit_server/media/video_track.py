@@ -86,10 +86,9 @@ class VideoTrack:
         assert last.dts is not None
         assert last.pts is not None
         if self._output.is_iso:
-            # These files add up decode times, and the packet decoded last ends the track; but it
-            # may be the one shown last, too.
-            end = self.place(end_pts)
-            last.duration = max(1, end - self._delay - last.dts, end - last.pts)
+            # These files add up decode times: the packet decoded last ends the track.
+            left = self.place(end_pts) - self._delay - last.dts
+            last.duration = max(last.duration or 1, left)
         overshoots = last.pts + (last.duration or 0) > self.place(end_pts)
         self._mux(last)
         return self._output.is_iso and overshoots

