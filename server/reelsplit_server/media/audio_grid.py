@@ -64,7 +64,7 @@ class Grid:
         if self._frame and (not said or abs(said - self._frame) <= self.slack):
             self._saw_whole = self._saw_whole or said > 0
             return self._frame
-        if self.shortened(packet):
+        if self.shortened(packet) or self._is_too_long(said):
             return self._frame
         return said if 0 < said <= _LONGEST * self.rate else self._frame or _USUAL
 
@@ -74,6 +74,11 @@ class Grid:
         said = self._said(packet)
         is_short = 0 < said < self._frame and self.tick * self.rate <= 2
         return self._frame - said if is_short and self._saw_whole else 0
+
+    def _is_too_long(self, said: int) -> bool:
+        """Whether a hole was counted to the packet before it. Twice the usual is no hole: decoders
+        that know an extension of AAC give that."""
+        return 0 < self._frame < said and abs(said - 2 * self._frame) > self.slack
 
     def _said(self, packet: Packet[Stream]) -> int:
         return round((packet.duration or 0) * self.tick * self.rate)

@@ -257,5 +257,8 @@ def test_real_sound_is_in_step(name: str, tmp_path: Path) -> None:
             tick = ticks[stream.source_index] if "avi" not in name else Fraction(0)
             allowed = TICK.get(ending, 0) + tick + 2 * SAMPLE
             assert abs(heard.first) <= allowed
+            if number:
+                # The second tracks are one long tone: nothing in them tells the place.
+                continue
             for at in (2048, len(heard.samples) // 2, len(heard.samples) - WINDOW - 2400):
                 assert abs(near(heard, before, result.start, at)) <= allowed

@@ -9,7 +9,8 @@ from reelsplit_server.media.nal.hevc_sets import Sps
 
 _CHROMA = ("gray", "yuv420p", "yuv422p", "yuv444p")
 _DEPTHS = {8: "", 10: "10le", 12: "12le"}
-_SMALLEST_BLOCKS = (8, 16, 32)
+#: Best first: 16 takes a third of the time of 8, and gives nothing away; 32 shows.
+_SMALLEST_BLOCKS = (16, 32, 8)
 _RGB = 0
 
 #: How much finer than the P slices of the source around: for a picture about as good.
