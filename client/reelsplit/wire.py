@@ -52,7 +52,12 @@ Problem = Callable[[str, str], None]
 
 def to_message(record: Record) -> Message:
     """The protobuf message of a dataclass."""
-    message = _message_class(cast(Hashable, type(record)))()
+    message: Message = _message_class(cast(Hashable, type(record)))()
+    _write(message, record)
+    return message
+
+
+def _write(message: Message, record: Record) -> None:
     fields = _fields_by_name(message)
     for item in dataclasses.fields(cast(Any, record)):
         value = getattr(record, item.name)
@@ -63,7 +68,6 @@ def to_message(record: Record) -> Message:
             # A oneof of messages: the member is told by the type of the value.
             field = _oneof_member(message, item.name, type(value))
         _set(message, field, value)
-    return message
 
 
 def from_message(
@@ -135,7 +139,7 @@ def _scalar(field: FieldDescriptor, value: Any) -> Any:
         made = _message_class(cast(Hashable, type(value)))() if isinstance(value, Record) else None
         if made is None:
             raise TypeError(f"{field.full_name} does not take {type(value).__name__}")
-        _fill(made, value)
+        _write(made, value)
         return made
     return value
 
@@ -151,8 +155,10 @@ def _fill(target: Any, value: Any) -> None:
             # 29.97 is not 30000/1001, and nobody could tell which was meant.
             raise TypeError(f"an exact fraction is wanted, not {type(value).__name__}")
         target.numerator, target.denominator = value.numerator, value.denominator
+    elif isinstance(value, Record) and _message_class(cast(Hashable, type(value))) is type(target):
+        _write(target, value)
     else:
-        target.CopyFrom(to_message(value))
+        raise TypeError(f"{name} does not take {type(value).__name__}")
 
 
 def _get(message: Message, field: FieldDescriptor, problem: Problem | None, path: str) -> Any:

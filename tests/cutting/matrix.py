@@ -111,14 +111,23 @@ def tile(recipe: Recipe, film: Film, output: str, folder: Path, *, mode: CutMode
 
 
 def run(
-    recipe: Recipe, folder: Path, *, mode: CutMode, count: int = 20, second: bool = True
+    recipe: Recipe, folder: Path, *, mode: CutMode, count: int = 20, second: int | None = None
 ) -> Iterator[Case]:
-    """All cuts of one clip, each into the next container in turn."""
+    """`count` cuts of one clip, each into the next container in turn; `second`: how many of them
+    the second decoder reads too, None all."""
     film = read_film(recipe.make(folder))
     assert film.numbers == list(range(recipe.frames)), f"{recipe.name}: the clip itself is wrong"
     outputs = OUTPUTS_OF_EDITS if mode is CutMode.EDIT_LIST else OUTPUTS
     turn = sum(map(ord, recipe.name))
     for index, chosen in enumerate(ranges(film, count)):
         output = outputs[(turn + index) % len(outputs)]
-        finding = cut_and_check(recipe, film, chosen, output, folder, mode=mode, second=second)
+        finding = cut_and_check(
+            recipe,
+            film,
+            chosen,
+            output,
+            folder,
+            mode=mode,
+            second=second is None or index < second,
+        )
         yield Case(recipe=recipe, range=chosen, output=output, finding=finding)

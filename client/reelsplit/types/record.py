@@ -15,6 +15,8 @@ the nanosecond that the wire can carry."""
 
 def seconds(value: Seconds) -> Fraction:
     """The time as a fraction, rounded to the nanosecond."""
+    if isinstance(value, Fraction) and 10**9 % value.denominator == 0:
+        return value
     return Fraction(round(Fraction(value) * 10**9), 10**9)
 
 

@@ -163,7 +163,11 @@ class Scheduler:
         its last turn longest ago; then which job has the fewest under way; then age. Jobs that
         wait stand in the same order, so that none is admitted before a unit of it can begin.
         """
-        shares = Counter(job.record.principal for job in self._jobs.values() for _ in job.running)
+        # Units that need their workers no more do not count.
+        busy = Counter(job_id for job_id, _ in self._busy)
+        shares: Counter[str] = Counter()
+        for job_id, job in self._jobs.items():
+            shares[job.record.principal] += busy[job_id]
 
         def rank(
             principal: str, priority: int, running: int, created: float
@@ -176,7 +180,9 @@ class Scheduler:
             if job.waiting and not job.ending:
                 record = job.record
                 created = record.create_time.timestamp()
-                made = rank(record.principal, record.spec.priority or 0, len(job.running), created)
+                made = rank(
+                    record.principal, record.spec.priority or 0, busy[record.job_id], created
+                )
                 if least is None or made < least:
                     best, least = job, made
         for principal, waiting in self._pending.items():

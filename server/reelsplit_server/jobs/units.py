@@ -6,7 +6,7 @@ import asyncio
 import dataclasses
 import functools
 import shutil
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Coroutine, Sequence
 from dataclasses import dataclass
 from fractions import Fraction
 from pathlib import Path
@@ -157,12 +157,9 @@ class Units:
         finally:
             # Also when the unit was stopped: it will be made again, or skipped.
             state, told = _ended(segment, outcome)
-            # First of all, since what lies there may be all that fills the disk.
-            await asyncio.to_thread(shutil.rmtree, unit.scratch, ignore_errors=True)
-            job.record, segment = await kept(lambda: self._store.change_segment(told, state))
-            frames = segment.frame_count
+            await _whole(self._keep_end(job, unit, state, told))
             counts = state is not SegmentState.PLANNED
-            job.meter.ended(self._clock(), index, seconds, frames, counts=counts)
+            job.meter.ended(self._clock(), index, seconds, told.frame_count, counts=counts)
         await self.tick(job, force=True)
         if state is SegmentState.FAILED:
             log.info("segment_failed", job_id=job_id, segment=index, error=told.error)
@@ -171,6 +168,13 @@ class Units:
                 self._host.fail(job, told.error)
             elif job.record.spec.fail_fast:
                 self._host.fail(job, None, culprit=index)
+
+    async def _keep_end(
+        self, job: ActiveJob, unit: seam.Render, state: SegmentState, told: Segment
+    ) -> None:
+        # First of all, since what lies there may be all that fills the disk.
+        await asyncio.to_thread(shutil.rmtree, unit.scratch, ignore_errors=True)
+        job.record, _ = await kept(lambda: self._store.change_segment(told, state))
 
     def unit(
         self, record: JobRecord, segment: Segment, *, threads: int = 1, intent: str | None = None
@@ -255,6 +259,16 @@ def _frame_rate(record: JobRecord) -> Fraction | None:
     video = record.source.video if record.source is not None else None
     rate = video.frame_rate if video is not None else None
     return None if rate is None else Fraction(rate)
+
+
+async def _whole(work: Coroutine[None, None, None]) -> None:
+    """Do something to its end, also when this is cancelled meanwhile."""
+    task = asyncio.create_task(work)
+    try:
+        await asyncio.shield(task)
+    except asyncio.CancelledError:
+        await asyncio.wait([task])
+        raise
 
 
 def _ended(segment: Segment, outcome: seam.Outcome | None) -> tuple[SegmentState, Segment]:

@@ -27,7 +27,9 @@ from reelsplit_server.media.errors import MediaError
 from reelsplit_server.media.formats import VIDEO_IN, Container
 from reelsplit_server.media.made import Made
 from reelsplit_server.media.mp4_edit import hide_after
+from reelsplit_server.media.nal.bits import BrokenSyntax
 from reelsplit_server.media.nal.bitstream import CannotJoin
+from reelsplit_server.media.nal.units import BrokenUnits
 from reelsplit_server.media.output import Output
 from reelsplit_server.media.packet_view import trusted
 from reelsplit_server.media.picture import display_matrix
@@ -62,6 +64,19 @@ def copy(
     `origin` is the source's tick of t = 0. Raises `CannotJoin` where copying is impossible, at any
     time: what was written is worth nothing then. Raises `MediaError` as `Output` and `Tracks` do.
     """
+    try:
+        return _copy(file, plan, origin, path, on_progress)
+    except (BrokenSyntax, BrokenUnits) as error:
+        raise CannotJoin(f"the source's video is broken ({error})") from error
+
+
+def _copy(
+    file: BinaryIO,
+    plan: RenderPlan,
+    origin: int,
+    path: Path,
+    on_progress: Callable[[int], None],
+) -> Made:
     with ExitStack() as stack:
         container = stack.enter_context(open_source(file))
         video = video_stream(container)
@@ -70,7 +85,9 @@ def copy(
             raise CannotJoin(f"a .{plan.container.value} file cannot hold {codec} video as it is")
         if plan.mode is CutMode.EDIT_LIST and plan.container not in (Container.MP4, Container.MOV):
             raise CannotJoin(f"a .{plan.container.value} file has no edit list")
-        if not trusted(container, video):
+        # MPEG-4 is not trusted to have one picture in each packet, and looked at on the way.
+        is_indexed = container.format.name.startswith(("mov,mp4", "matroska"))
+        if not trusted(container, video) and not (codec == "mpeg4" and is_indexed):
             raise CannotJoin("the source's packets do not say reliably when they are shown")
         reason = None
         if plan.container is Container.TS and _is_turned(file, video):
@@ -327,7 +344,8 @@ class _Flow:
             encoded_head=head,
             encoded_tail=tail,
             hides=self._track.frame_count > len(shown),
-            damaged=0,
+            damaged=self._entrance.damage.count,
+            broken=self._entrance.damage.between(span.zero),
             reason=None,
             streams=sorted((video, *self._outcomes), key=lambda each: each.source_index),
             audio=self._tracks.audio,

@@ -32,10 +32,25 @@ class Damage:
     restarts: int = 0
     """How often the clock starts over: times fall back by a second and more."""
 
-    def note(self, detail: str) -> None:
+    first: Fraction | None = None
+    last: Fraction | None = None
+    """The earliest and the latest place found whose time is known: seconds on the source's own
+    clock."""
+
+    def note(self, detail: str, at: Fraction | None = None) -> None:
+        """Count a broken place; `at` is when it would have been shown, as `first`."""
         self.count += 1
+        if at is not None:
+            self.first = at if self.first is None else min(at, self.first)
+            self.last = at if self.last is None else max(at, self.last)
         if self.detail is None:
             self.detail = detail
+
+    def between(self, zero: Fraction) -> tuple[Fraction, Fraction] | None:
+        """`first` and `last` in seconds from `zero`, a time on the source's clock."""
+        if self.first is None or self.last is None:
+            return None
+        return self.first - zero, self.last - zero
 
     def tear(self, detail: str) -> None:
         self.torn = True
@@ -125,7 +140,7 @@ def presented(
     """
     base = time_base(stream)
     step = max(1, round(1 / frame_rate(stream) / base))
-    guessed = _guessed_times(container, stream)
+    guessed = guessed_times(container, stream)
     last: int | None = None
     moved = 0
     for frame in decoded(container, stream, damage, on_packet):
@@ -149,7 +164,7 @@ def presented(
         yield frame
 
 
-def _guessed_times(container: InputContainer, stream: VideoStream) -> bool:
+def guessed_times(container: InputContainer, stream: VideoStream) -> bool:
     """Whether presentation times are FFmpeg's guesses, which decode times beat.
 
     AVI has no presentation times, only the order of decoding at a constant rate. FFmpeg makes

@@ -20,6 +20,8 @@ _BITSTREAMS: Mapping[str, Callable[[bytes], Bitstream]] = {
     "h264": H264Bitstream,
     "hevc": HevcBitstream,
 }
+#: Where a picture of MPEG-4 begins.
+_VOP = b"\x00\x00\x01\xb6"
 
 
 class Elementary(Protocol):
@@ -132,9 +134,12 @@ class Whole:
 
     def read(self, packet: Packet[Stream]) -> AccessUnit:
         """See `Elementary.read`."""
+        data = bytes(packet)
+        if self._codec == "mpeg4" and data.count(_VOP) != 1:
+            raise CannotJoin("its packets hold several pictures, or none")
         return AccessUnit(
             units=(),
-            picture=picture_of(self._codec, bytes(packet), is_key=packet.is_keyframe),
+            picture=picture_of(self._codec, data, is_key=packet.is_keyframe),
             slice_type="",
             quantiser=None,
             is_reference=True,

@@ -140,6 +140,7 @@ def encode(
             encoded_tail=0,
             hides=False,
             damaged=reader.damage.count,
+            broken=reader.damage.between(span.zero),
             reason=writer.reason,
             streams=sorted((video, *outcomes), key=lambda each: each.source_index),
             audio=tracks.audio,

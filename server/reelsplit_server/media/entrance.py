@@ -16,6 +16,7 @@ from reelsplit_server.media.container import open_source, video_stream
 from reelsplit_server.media.decoding import Damage, frame_rate
 from reelsplit_server.media.elementary import Elementary
 from reelsplit_server.media.ends import Coded
+from reelsplit_server.media.holes import Holes
 from reelsplit_server.media.nal.bits import BrokenSyntax
 from reelsplit_server.media.nal.bitstream import AccessUnit, CannotJoin, Picture
 from reelsplit_server.media.nal.units import BrokenUnits
@@ -62,6 +63,7 @@ class Entrance:
         self._has_index = self._is_mov or name.startswith("matroska")
         self._video_done = False
         self._moved = False
+        self._breaks_off = False
 
     def packets(
         self, elementary: Elementary, *, whole_group: bool
@@ -167,6 +169,7 @@ class Entrance:
 
     def _events(self, elementary: Elementary) -> Iterator[Coded | Packet[Stream]]:
         last: int | None = None
+        holes = Holes(self._file, self.video)
         for packet in self._demuxed():
             self.pending.saw(packet)
             if packet.stream_index != self.video.index:
@@ -178,8 +181,10 @@ class Entrance:
                 continue
             if packet.pts is None:
                 raise CannotJoin("the source's packets do not say when they are shown")
-            if packet.is_corrupt or self.damage.count:
+            if packet.is_corrupt or self._breaks_off:
                 raise CannotJoin("the source is damaged there")
+            if holes.before(packet):
+                raise CannotJoin("the source is damaged there (a packet is empty)")
             if packet.dts is not None:
                 if last is not None and packet.dts < last:
                     raise CannotJoin("the source's clock jumps back there")
@@ -191,6 +196,9 @@ class Entrance:
             except (BrokenUnits, BrokenSyntax) as error:
                 raise CannotJoin(f"the source is damaged there ({error})") from error
             yield Coded(packet=packet, pts=packet.pts, access=access)
+        if not self._video_done and holes.at_end(self._span.high):
+            at = None if last is None else last * self._span.time_base
+            self.damage.note("the file breaks off", at)
 
     def _demuxed(self) -> Iterator[Packet[Stream]]:
         """All packets that carry data; what the demuxer trips over is noted."""
@@ -204,6 +212,7 @@ class Entrance:
                 return
             except av.error.FFmpegError as error:
                 failures += 1
+                self._breaks_off = True
                 self.damage.note(f"the container breaks off or is corrupt ({error.strerror})")
 
     def _rewind(self) -> None:

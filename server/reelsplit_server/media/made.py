@@ -44,7 +44,9 @@ class Made:
     hides: bool
     """Whether further frames lie in the file, hidden by an edit list."""
     damaged: int
-    """Broken places of the source that were skipped."""
+    """Broken places of the source that were found."""
+    broken: tuple[Fraction, Fraction] | None = None
+    """Seconds from t = 0: the earliest and the latest of them whose time is known."""
     reason: str | None
     """Why it was encoded as it was, or what of the source's picture could not be kept."""
     streams: Sequence[StreamOutcome]

@@ -45,7 +45,7 @@ def hide_after(path: Path, end: Fraction) -> None:
     The file is a finished one, not fragmented, as FFmpeg writes it. `end` is when the first
     hidden frame would be shown; it is rounded down to the clock of the movie, so that no reader
     shows that frame, whatever it rounds; the last frame to show must begin a millisecond before.
-    Every track that runs longer is shortened; none is made longer. Raises `MediaError`:
+    The video is never made longer, and other tracks are left as they are. Raises `MediaError`:
     ``CONTAINER_REFUSED`` where the index is not as expected or nothing would be left of the
     video, ``DISK_FULL``. A file that was changed halfway (a crash) is still a valid one.
     """
@@ -101,35 +101,30 @@ def _changes(file: BinaryIO, end: Fraction) -> Iterator[_Field]:
         if trak.kind != b"trak":
             continue
         parts = list(inside_of(file, trak))
-        length, fields = _shortened(file, parts, stop)
-        found |= bool(fields) and _is_video(file, parts)
+        whole = _field(file, only(parts, b"tkhd"), narrow=20, wide=28)
+        length = whole.value
+        if _is_video(file, parts):
+            found = True
+            length, last = _shortened(file, parts, stop)
+            yield last
+            yield _Field(whole.position, whole.width, length)
         longest = max(longest, length)
-        yield from fields
     if not found:
         raise Odd
     whole = _field(file, header, narrow=16, wide=24)
     yield _Field(whole.position, whole.width, longest)
 
 
-def _shortened(file: BinaryIO, parts: list[Box], stop: int) -> tuple[int, list[_Field]]:
-    """A track's length in ticks of the movie, and what makes it end at `stop` at the latest.
-
-    Nothing is to be done for a track without an edit list, which no video of FFmpeg's lacks.
-    """
-    whole = _field(file, only(parts, b"tkhd"), narrow=20, wide=28)
-    holder = maybe(parts, b"edts")
-    if holder is None:
-        return whole.value, []
+def _shortened(file: BinaryIO, parts: list[Box], stop: int) -> tuple[int, _Field]:
+    """How long a track is then, in ticks of the movie, and what its last edit's duration becomes,
+    for it to end at `stop` at the latest. FFmpeg writes an edit list for every video."""
+    holder = only(parts, b"edts")
     *before, last = _edits(file, only(inside_of(file, holder), b"elst"))
-    length = stop - sum(edit.value for edit in before)
+    waits = sum(edit.value for edit in before)
+    length = min(stop - waits, last.value)
     if length <= 0:
         raise Odd
-    length = min(length, last.value)
-    total = length + sum(edit.value for edit in before)
-    return total, [
-        _Field(last.position, last.width, length),
-        _Field(whole.position, whole.width, total),
-    ]
+    return waits + length, _Field(last.position, last.width, length)
 
 
 def _edits(file: BinaryIO, box: Box) -> list[_Field]:

@@ -137,7 +137,9 @@ class RenderResult:
     copied_frames: int
     encoded_frames: int
     damaged: int
-    """Broken places of the source that were skipped."""
+    """Broken places of the source that were found: skipped, or as good as they decode."""
+    broken: tuple[Fraction, Fraction] | None = None
+    """Seconds from t = 0: the earliest and the latest of them whose time is known."""
     reason: str | None
     """Why it was encoded as it was, or what of the source's picture could not be kept."""
     streams: tuple[StreamOutcome, ...]

@@ -12,12 +12,13 @@ from av.codec.context import ThreadType
 from av.container import InputContainer
 from av.packet import Packet
 from av.stream import Discard, Stream
-from av.video.frame import VideoFrame
+from av.video.frame import PictureType, VideoFrame
 from av.video.stream import VideoStream
 
 from reelsplit_server.media.container import open_source, video_stream
-from reelsplit_server.media.decoding import Damage
+from reelsplit_server.media.decoding import Damage, guessed_times
 from reelsplit_server.media.decoding import frame_rate as rate_of
+from reelsplit_server.media.holes import Holes
 from reelsplit_server.media.others import Pending, unrepeated
 from reelsplit_server.media.span import Span
 
@@ -88,6 +89,8 @@ class Reader:
                 return
         if not self.video_done:
             yield from self._kept(self._decode(None))
+            if self._holes.at_end(self.span.high):
+                self._note("the file breaks off", self._last)
             self.video_done = True
 
     def _open(self) -> None:
@@ -103,6 +106,9 @@ class Reader:
         self._step = max(1, round(1 / rate_of(self.video) / self.span.time_base))
         self._last: int | None = None
         self._moved = 0
+        self._holes = Holes(self._file, self.video)
+        self._entry = self.span.origin
+        self._guessed = guessed_times(self.container, self.video)
 
     def _enter(self) -> tuple[list[Packet[Stream]], list[VideoFrame], Iterator[Packet[Stream]]]:
         ticks_a_second = 1 / self.span.time_base
@@ -146,6 +152,7 @@ class Reader:
         except av.error.FFmpegError:
             return False
         self._last, self._moved = None, 0
+        self._holes.rewind()
         return True
 
     def _try(
@@ -178,6 +185,8 @@ class Reader:
                 break
         if limit is not None and entry is None:
             return None
+        if entry is not None:
+            self._entry = entry
         ready: list[VideoFrame] = []
         first: int | None = None
         left = len(held)
@@ -222,6 +231,9 @@ class Reader:
                     failures = 0
                     # An empty packet would drain the decoder.
                     if packet.size and packet.stream.discard != Discard.all:
+                        is_video = packet.stream_index == self.video.index
+                        if is_video and self._holes.before(packet) and not self.video_done:
+                            self._note("a packet is empty", packet.dts)
                         self._pending.saw(packet)
                         yield packet
                 return
@@ -233,23 +245,38 @@ class Reader:
         try:
             frames = self.video.codec_context.decode(packet)
         except av.error.FFmpegError as error:
-            if packet is None or packet.pts is None or packet.pts >= self.span.low:
-                self.damage.note(f"a packet cannot be decoded ({error.strerror})")
+            pts = None if packet is None else packet.pts
+            # What is left out before the entry is never shown; what is broken after it may be
+            # what frames of the span lean on.
+            if pts is None or (pts >= self._entry and not self.span.ends_before(pts)):
+                self._note(f"a packet cannot be decoded ({error.strerror})", pts)
             return []
         for frame in frames:
             self._time(frame)
+            pts = frame.pts or 0
+            if frame.is_corrupt and self._matters(frame, pts):
+                self._note("a frame is decoded in part", pts)
         return frames
+
+    def _matters(self, frame: VideoFrame, pts: int) -> bool:
+        """Whether the frame is of the span, or of those that frames of the span may lean on."""
+        if pts < self.span.low and frame.pict_type == PictureType.B:
+            return False
+        return pts >= self._entry and not self.span.ends_before(pts)
+
+    def _note(self, detail: str, pts: int | None) -> None:
+        self.damage.note(detail, None if pts is None else pts * self.span.time_base)
 
     def _time(self, frame: VideoFrame) -> None:
         """Give the frame a pts, larger than the last, as `decoding.presented` does."""
-        pts = frame.pts if frame.pts is not None else frame.dts
+        pts = frame.pts if frame.pts is not None and not self._guessed else frame.dts
         last = self._last
         if pts is None:
             pts = self.span.origin if last is None else last + self._step
         else:
             pts += self._moved
         if last is not None and pts <= last:
-            self.damage.note(f"presentation times do not increase at {pts}")
+            self._note(f"presentation times do not increase at {pts}", pts)
             if (last - pts) * self.span.time_base >= 1:
                 self._moved += last + self._step - pts
                 pts = last + self._step

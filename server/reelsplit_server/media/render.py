@@ -129,6 +129,7 @@ def _checked(plan: RenderPlan, path: Path, made: Made) -> RenderResult:
         copied_frames=count - encoded,
         encoded_frames=encoded,
         damaged=made.damaged,
+        broken=made.broken,
         reason=made.reason,
         streams=tuple(made.streams),
         mode=made.mode,

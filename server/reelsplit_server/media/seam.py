@@ -37,8 +37,11 @@ def frames_of(
     decoder.options = dict(source.codec_context.options)
     wanted: list[int] = []
     shown = 0
+    first: int | None = None
     last: int | None = None
     for packet, pts in _needed(group, low, high):
+        if first is None and packet is not None:
+            first = packet.pts
         if pts is not None:
             wanted.append(pts)
         try:
@@ -48,9 +51,12 @@ def frames_of(
                 f"a picture beside the cut cannot be decoded ({error.strerror})"
             ) from error
         for frame in frames:
+            if frame.is_corrupt and frame.pts is not None and frame.pts >= (first or 0):
+                # Where it is not wanted itself, others lean on it.
+                raise CannotJoin("a picture beside the cut is damaged in the source")
             if frame.pts is None or frame.pts < low or (high is not None and frame.pts >= high):
                 continue
-            if frame.is_corrupt or (last is not None and frame.pts <= last):
+            if last is not None and frame.pts <= last:
                 raise CannotJoin("a picture beside the cut is damaged in the source")
             last = frame.pts
             shown += 1

@@ -97,11 +97,15 @@ class SubtitleWriter:
         self._stream = stream
         inherit(stream, source)
 
+    def length(self, packet: Packet[Stream]) -> Fraction:
+        """Seconds that a cue is shown for."""
+        return packet.duration * self._base if packet.duration else _UNTIMED
+
     def take(self, packet: Packet[Stream]) -> None:
         if packet.pts is None:
             return
         shown = packet.pts * self._base
-        until = shown + (packet.duration * self._base if packet.duration else _UNTIMED)
+        until = shown + self.length(packet)
         first = max(shown, self._start)
         last = until if self.end is None else min(until, self.end)
         if first >= last:

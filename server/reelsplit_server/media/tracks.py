@@ -130,6 +130,8 @@ class Tracks:
                     output.file.add_stream_from_template(stream)
         self._held: list[Packet[Stream]] | None = None
         self._held_from = Fraction(0)
+        self._waiting: set[int] = set()
+        """Streams of which packets are held."""
         output.describe(container, start, end)
 
     @property
@@ -138,30 +140,57 @@ class Tracks:
         return all(writer.done for writer in self._audio.values())
 
     def hold_end(self, until: Fraction) -> None:
-        """The end is not known yet, but is not before `until`: keep back what lies there."""
-        self._held, self._held_from = [], until - _OVERLAP
-        for writer in self._audio.values():
-            writer.end = None
+        """The end is not known yet, but is not before `until`: keep back what lies there. Called
+        again with a later time, it lets go what lies before that one."""
+        self._held_from = until - _OVERLAP
+        if self._held is None:
+            self._held = []
+            self._set_end(None)
+        else:
+            self._release()
 
     def end_at(self, end: Fraction) -> None:
         """`end`: seconds on the source's own clock."""
-        for writer in self._audio.values():
-            writer.end = end
-        for subtitle in self._subtitles.values():
-            subtitle.end = end
+        self._set_end(end)
         held, self._held = self._held, None
+        self._waiting.clear()
         for packet in held or ():
             self.take(packet)
 
     def take(self, packet: Packet[Stream]) -> None:
-        if self._held is not None:
-            time = packet.pts if packet.pts is not None else packet.dts
-            if time is not None and time * packet.time_base >= self._held_from:
-                self._held.append(packet)
-                return
+        if self._held is not None and self._may_reach_end(packet):
+            self._held.append(packet)
+            self._waiting.add(packet.stream_index)
+            return
         writer = self._audio.get(packet.stream_index) or self._subtitles.get(packet.stream_index)
         if writer is not None:
             writer.take(packet)
+
+    def _set_end(self, end: Fraction | None) -> None:
+        for writer in self._audio.values():
+            writer.end = end
+        for subtitle in self._subtitles.values():
+            subtitle.end = end
+
+    def _release(self) -> None:
+        held, self._held = self._held or [], []
+        self._waiting.clear()
+        for packet in held:
+            self.take(packet)
+
+    def _may_reach_end(self, packet: Packet[Stream]) -> bool:
+        """Whether the end may lie within what the packet has to be heard or shown."""
+        time = packet.pts if packet.pts is not None else packet.dts
+        if packet.stream_index in self._waiting:
+            # A stream's packets stay in order.
+            return True
+        if time is None:
+            return False
+        reach = time * packet.time_base
+        subtitle = self._subtitles.get(packet.stream_index)
+        if subtitle is not None:
+            reach += subtitle.length(packet)
+        return reach >= self._held_from
 
     def finish(self) -> None:
         for writer in self._audio.values():

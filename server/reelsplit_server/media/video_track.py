@@ -43,6 +43,9 @@ class VideoTrack:
             self._stream.codec_context.extradata = extradata
         if output.is_iso and codec in _TAGS:
             self._stream.codec_context.codec_tag = _TAGS[codec]
+        elif codec == "prores":
+            # Nothing but the tag says which profile it is.
+            self._stream.codec_context.codec_tag = context.codec_tag
         self._stream.codec_context.framerate = rate
         self._stream.time_base = self._times.time_base
         inherit(self._stream, source)

@@ -70,7 +70,7 @@ class Written:
         self._width = self._nal_width()
         self._tail_after = None if tail_after is None else round(tail_after / self._base)
         self._zero: int | None = None
-        self._sync: dict[int, bool] | None = None
+        self._sync: set[int] | None = None
         self._pts, self._dts = array("q"), array("q")
         self._in_tail = False
         self._packets = 0
@@ -141,11 +141,13 @@ class Written:
 
     def _marked(self, packet: Packet[Stream]) -> bool:
         """Whether the container calls it a key frame: FFmpeg adds recovery points that it finds."""
+        if self._kind not in _ISO or packet.pos is None or packet.pos < 0:
+            return packet.is_keyframe
         if self._sync is None:
-            entries = self._video.index_entries if self._kind in _ISO else ()
-            self._sync = {entry.pos: entry.is_keyframe for entry in entries}
-        position = -1 if packet.pos is None else packet.pos
-        return self._sync.get(position, packet.is_keyframe)
+            # Now, as FFmpeg has read all of the index by the first packet.
+            entries = self._video.index_entries
+            self._sync = {entry.pos for entry in entries if entry.is_keyframe}
+        return packet.pos in self._sync
 
     def _look_inside(self, packet: Packet[Stream], is_key: bool) -> bool:
         """Check a packet's NAL units; answers whether decoding can begin at it."""

@@ -8,9 +8,9 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Literal
+from typing import Annotated, Literal
 
-from pydantic import TypeAdapter
+from pydantic import Discriminator, TypeAdapter
 
 from reelsplit.types.segment import Segment
 from reelsplit_server.storage.grants import (
@@ -66,5 +66,6 @@ Answer = (
 
 Said = Opened | Planned | PlanDone | Progress | Failed | Ask
 
-SAID: TypeAdapter[Said] = TypeAdapter(Said)
-ANSWERS: TypeAdapter[Answer] = TypeAdapter(Answer)
+# By their kinds, since trying all of them on every report costs much.
+SAID: TypeAdapter[Said] = TypeAdapter(Annotated[Said, Discriminator("kind")])
+ANSWERS: TypeAdapter[Answer] = TypeAdapter(Annotated[Answer, Discriminator("kind")])

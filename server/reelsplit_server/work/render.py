@@ -196,8 +196,7 @@ def _describe(segment: Segment, result: RenderResult) -> Segment:
     snaps = result.mode is CutMode.KEYFRAME
     notices = list(segment.notices)
     if result.damaged:
-        message = f"{result.damaged} broken places of the source were skipped."
-        notices.append(told.Notice(code="SOURCE_DAMAGED", message=message))
+        notices.append(told.Notice(code="SOURCE_DAMAGED", message=_damage(result)))
     before = segment.bounds or SegmentBounds()
     counted = before.end_frame > 0
     first = before.start_frame - result.early_frames if counted else 0
@@ -239,6 +238,18 @@ def _describe(segment: Segment, result: RenderResult) -> Segment:
             for stream in result.streams[:_MOST_STREAMS]
         ),
         notices=notices,
+    )
+
+
+def _damage(result: RenderResult) -> str:
+    """What was broken in the source, and where."""
+    where = ""
+    if result.broken is not None:
+        first, last = (f"{float(time):.3f} s" for time in result.broken)
+        where = f", at {first}" if first == last else f", from {first} to {last}"
+    return (
+        f"Broken places of the source: {result.damaged}{where}. They were skipped, or are as good "
+        "as they could be decoded."
     )
 
 

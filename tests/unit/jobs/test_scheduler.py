@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import asyncio
+import shutil
 import threading
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -420,6 +422,57 @@ async def test_a_segment_that_is_being_published_when_its_job_is_cancelled_is_li
         finish.set()
         assert (await cancelling).state is JobState.CANCELLED
     assert await _states(keep, job.job_id) == [SegmentState.PUBLISHED, SegmentState.PLANNED]
+
+
+@pytest.fixture
+def keeping(monkeypatch: pytest.MonkeyPatch) -> Iterator[tuple[threading.Event, threading.Event]]:
+    """Holds the first attempt at segment 0 after it is published: that it does, and that it may
+    go on."""
+    reached, go_on = threading.Event(), threading.Event()
+    remove = shutil.rmtree
+
+    def rmtree(path: Path, **options: Any) -> None:
+        if path.name == "0-1":
+            reached.set()
+            assert go_on.wait(20)
+        remove(path, **options)
+
+    monkeypatch.setattr(shutil, "rmtree", rmtree)
+    yield reached, go_on
+    go_on.set()
+
+
+async def test_a_segment_is_listed_that_was_published_just_before_its_job_was_cancelled(
+    keep: Kept, keeping: tuple[threading.Event, threading.Event]
+) -> None:
+    reached, go_on = keeping
+    engine = ScriptedEngine(slots=1, segments=pieces(1))
+    async with scheduling(keep, engine) as scheduler:
+        job = await keep.add()
+        scheduler.add(job)
+        assert await asyncio.to_thread(reached.wait, 10)
+        record = await keep.store.get(None, job.job_id)
+        cancelling = asyncio.create_task(scheduler.cancel(record))
+        await until(keep, job.job_id, lambda r: r.state is JobState.CANCELLING)
+        go_on.set()
+        assert (await cancelling).state is JobState.CANCELLED
+    assert await _states(keep, job.job_id) == [SegmentState.PUBLISHED]
+
+
+async def test_the_next_unit_begins_before_all_of_a_published_one_is_kept(
+    keep: Kept, keeping: tuple[threading.Event, threading.Event]
+) -> None:
+    reached, go_on = keeping
+    engine = ScriptedEngine(slots=1, segments=pieces(2))
+    async with scheduling(keep, engine) as scheduler:
+        job = await keep.add()
+        scheduler.add(job)
+        assert await asyncio.to_thread(reached.wait, 10)
+        await until(keep, job.job_id, lambda r: r.published_count == 1)
+        assert await _states(keep, job.job_id) == [SegmentState.RUNNING, SegmentState.PUBLISHED]
+        go_on.set()
+        assert (await ended(keep, job.job_id)).state is JobState.SUCCEEDED
+    assert engine.most == 1
 
 
 async def test_a_segment_that_begins_while_its_job_is_stopped_does_not_stay_running(

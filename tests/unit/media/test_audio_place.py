@@ -78,15 +78,20 @@ def tick(ending: str) -> Fraction:
 
 
 def check_position(
-    result: RenderResult, source: Heard, heard: Heard, allowed: Fraction
+    result: RenderResult,
+    source: Heard,
+    heard: Heard,
+    allowed: Fraction,
+    *,
+    is_in_tune: bool = True,
 ) -> tuple[int, int]:
     """Everything that is heard lies where it lay in the source, without gap or repetition.
     Answers the samples of the source that were heard first and last."""
     count, rate = len(heard.samples), heard.rate
     assert rate == source.rate
     found = []
-    # Not at the very ends, where a decoder may be getting in tune.
-    for at in (256, count // 2, count - WINDOW - 1200):
+    # Where nothing comes before, some decoders need 80 ms to get in tune.
+    for at in (256 if is_in_tune else 4000, count // 2, count - WINDOW - 1200):
         piece = heard.samples[at : at + WINDOW]
         where = position(piece, source.samples)
         found.append(where - at)
@@ -119,7 +124,7 @@ def test_copied_sound_lies_where_it_lay(
     source, heard = hear(clip(name)), hear(out)
     sample = Fraction(1, heard.rate)
     allowed = tick(ending) + tick(name[-3:].strip(".")) + sample
-    check_position(result, source, heard, allowed)
+    check_position(result, source, heard, allowed, is_in_tune=ending != "ts")
     sound = next(s for s in result.streams if s.kind is StreamKind.AUDIO)
     is_exact = SOUNDS[name].codec in EXACT
     keeps_packets = not is_exact or SOUNDS[name].codec.startswith("pcm")
@@ -138,14 +143,16 @@ def test_copied_sound_lies_where_it_lay(
         assert abs(heard.first) <= allowed
         # The header is exact; this decoder gives all of the last packet.
         assert -allowed <= late <= PACKET * sample
+        # Whatever clock the source's times were rounded to, its samples follow one another.
+        assert set(heard.jumps) == {0}
         with av.open(str(out)) as container:
             stream = container.streams.audio[0]
             length = Fraction(stream.duration or 0) * Fraction(stream.time_base or 0)
             assert (stream.start_time, abs(length - result.duration) <= sample) == (0, True)
 
 
-@pytest.mark.parametrize("mode", [CutMode.AUTO, CutMode.KEYFRAME, CutMode.ENCODE])
-@pytest.mark.parametrize("name", ["aac.mp4", "opus.mkv", "aac.ts", "pcm.mov"])
+@pytest.mark.parametrize("mode", [CutMode.KEYFRAME, CutMode.ENCODE])
+@pytest.mark.parametrize("name", ["aac.mp4", "opus.mkv", "pcm.mov"])
 @pytest.mark.parametrize("ending", ["mov", "mkv", "ts"])
 def test_the_mode_does_not_matter(
     clip: Clips, tmp_path: Path, mode: CutMode, name: str, ending: str
@@ -154,7 +161,7 @@ def test_the_mode_does_not_matter(
     result = cut(clip(name), out, Fraction(33, FRAME_RATE), Fraction(48, FRAME_RATE), mode=mode)
     allowed = tick(ending) + tick(name[-3:].strip(".")) + Fraction(1, 48_000)
     heard = hear(out)
-    check_position(result, hear(clip(name)), heard, allowed)
+    check_position(result, hear(clip(name)), heard, allowed, is_in_tune=ending != "ts")
     assert abs(heard.first) <= Fraction(1024, 48_000)
 
 
@@ -204,7 +211,8 @@ def test_pieces_in_order_are_the_source(
         result = cut(clip(name), out, start or 0, end, mode=CutMode.AUTO)
         heard = hear(out)
         allowed = tick(ending) + tick(name[-3:].strip(".")) + Fraction(2, heard.rate)
-        ends.append(check_position(result, source, heard, allowed))
+        in_tune = ending != "ts"
+        ends.append(check_position(result, source, heard, allowed, is_in_tune=in_tune))
         pieces.append(heard.samples)
     is_exact = SOUNDS[name].codec in EXACT
     for (_, last), (first, _) in pairwise(ends):

@@ -453,6 +453,93 @@ def test_truncated_files_fail(good: Path, good_ts: Path, tmp_path: Path) -> None
             assert failing(path, expected(path, audio=[sound]))
 
 
+def patched(source: Path, path: Path, box: bytes, at: int, data: bytes) -> Path:
+    """Put `data` at a place behind the name of a file's first box of a kind."""
+    whole = source.read_bytes()
+    place = whole.index(box) + len(box) + at
+    path.write_bytes(whole[:place] + data + whole[place + len(data) :])
+    return path
+
+
+def test_two_packets_decoded_at_once_fail(tmp_path: Path) -> None:
+    times = [0, 40, 80, 200, 240]
+    source = clip(tmp_path / "clip.mp4", frames=5, times=times, time_base=Fraction(1, 1000))
+    # The second entry of the table of decoding times: none until the next packet.
+    path = patched(source, tmp_path / "wrong.mp4", b"stts", 20, bytes(4))
+    assert failing(path, expected(path, frames=5, frame_rate=None)) == "decode_times"
+
+
+def test_a_frame_shown_before_it_is_decoded_fails(tmp_path: Path) -> None:
+    source = clip(tmp_path / "clip.ts", bframes=3)
+    data = bytearray(source.read_bytes())
+    for place in range(0, len(data), 188):
+        packet = data[place : place + 188]
+        start = packet.find(b"\x00\x00\x01\xe0")
+        # Of a picture in the middle, which has both times: put the time of showing last.
+        if start > 0 and packet[start + 7] >> 6 == 3 and place > len(data) // 2:
+            data[place + start + 14 : place + start + 19] = bytes.fromhex("11ffffffff")
+            break
+    path = tmp_path / "wrong.ts"
+    path.write_bytes(data)
+    assert failing(path, expected(path)) in ("decode_times", "times")
+
+
+def test_a_file_that_says_it_is_shorter_than_its_video_fails(good: Path, tmp_path: Path) -> None:
+    path = patched(good, tmp_path / "wrong.mp4", b"mvhd", 16, (48_000).to_bytes(4, "big"))
+    assert failing(path, expected(path)) == "duration"
+
+
+def test_pictures_that_a_decoder_leaves_out_without_a_word_are_missed(tmp_path: Path) -> None:
+    """HEVC: leading pictures that lean on what was before the first key frame."""
+    source = clip(tmp_path / "clip.ts", codec="libx265", bframes=3, open_gop=True)
+
+    def from_second_key(packets: list[Packet[Any]]) -> None:
+        second = [i for i, packet in enumerate(pictures(packets)) if packet.is_keyframe][1]
+        drop(*range(second))(packets)
+
+    path = remux(source, tmp_path / "cut.ts", from_second_key)
+    with av.open(str(path)) as container:
+        frames = sum(1 for packet in container.demux(video=0) if packet.size)
+        assert sum(1 for _ in reopened(path)) < frames
+    assert failing(path, expected(path, frames=frames)) in ("decoding", "times")
+
+
+def reopened(path: Path) -> list[av.VideoFrame]:
+    with av.open(str(path)) as container:
+        return list(container.decode(video=0))
+
+
+@pytest.mark.parametrize(("index", "check"), [(20, "decoding"), (60, None), (80, "decoding")])
+def test_of_a_whole_encoded_segment_start_and_end_are_decoded(
+    tmp_path: Path, index: int, check: str | None
+) -> None:
+    def spoil(packets: list[Packet[Any]]) -> None:
+        data = bytes(pictures(packets)[index])
+        replaced(packets, index, data[:5] + b"\xff" * (len(data) - 5))
+
+    source = clip(tmp_path / "clip.mp4", frames=96, gop=24, bframes=2)
+    wanted = expected(source, frames=96, encoded_head=96)
+    assert verify(source, wanted).decoded_frames == 48 + 24
+    path = remux(source, tmp_path / "spoilt.mp4", spoil)
+    if check is None:
+        verify(path, wanted)
+    else:
+        assert failing(path, wanted) == check
+
+
+def test_sound_that_cannot_be_decoded_fails(good: Path, tmp_path: Path) -> None:
+    def spoil(packets: list[Packet[Any]]) -> None:
+        for old in [packet for packet in packets if packet.stream_index == 1]:
+            new: Packet[Any] = Packet(b"\xa5" * old.size)
+            new.pts, new.dts, new.duration = old.pts, old.dts, old.duration
+            new.time_base, new.stream, new.is_keyframe = old.time_base, old.stream, True
+            packets[packets.index(old)] = new
+
+    path = remux(good, tmp_path / "spoilt.mp4", spoil)
+    verify(path, expected(path))
+    assert failing(path, expected(path, audio=[SOUND])) == "audio"
+
+
 def test_a_missing_file_fails(tmp_path: Path) -> None:
     path = tmp_path / "none.mp4"
     assert failing(path, expected(path)) == "unreadable"

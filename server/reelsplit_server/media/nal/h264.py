@@ -35,18 +35,23 @@ _SEI, _SPS, _PPS = 6, 7, 8
 _LEFT_OUT = frozenset({_SPS, _PPS, 9, 10, 11, 12, 13, 14, 15, 19, 20, 21})
 _CHANGED = "its parameter sets change in the middle"
 #: Entries that are remembered with the sets of their time until one is entered.
-_MOST_ENTRIES = 16
+_MOST_ENTRIES = 64
 
 
 class H264Bitstream:
     """A `Bitstream` of H.264."""
 
     def __init__(
-        self, extradata: bytes, *, reorder_depth: int = 0, top_field_first: bool | None = None
+        self,
+        extradata: bytes,
+        *,
+        reorder_depth: int | None = None,
+        top_field_first: bool | None = None,
     ) -> None:
         """`extradata`: the source stream's, an avcC record, Annex B, or empty; `reorder_depth`:
         how many pictures may overtake one, as far as is known (where the stream itself tells,
-        that counts); `top_field_first`: the order of fields, None for progressive pictures.
+        that counts); `top_field_first`: the order of fields, where it is not to be found out
+        from the pictures read.
         Raises `BrokenUnits` and `BrokenSyntax`."""
         self._width, units = read_record(extradata)
         self._reordering, self._top_field_first = reorder_depth, top_field_first
@@ -55,9 +60,9 @@ class H264Bitstream:
         self._units: dict[tuple[int, int], bytes] = {}
         self._late: set[tuple[int, int]] = set()
         self._active: Sps | None = None
-        self._entries: deque[tuple[AccessUnit, dict[tuple[int, int], bytes]]] = deque(
-            maxlen=_MOST_ENTRIES
-        )
+        # By identity, so that no packet is kept; the newest one counts.
+        self._entries: deque[tuple[int, dict[tuple[int, int], bytes]]] = deque(maxlen=_MOST_ENTRIES)
+        self._has_fields = False
         self._entered = self._told = False
         self._with_gaps: int | None = None
         self._move: Move | None = None
@@ -107,15 +112,16 @@ class H264Bitstream:
         )
         if not self._entered:
             self._active = self._sps[self._pps[headers[0].pps_id].sps_id]
+            self._learn_fields(headers[0])
             if picture.is_entry:
-                self._entries.append((access, dict(self._units)))
+                self._entries.appendleft((id(access), dict(self._units)))
         return access
 
     def enter(self, entry: AccessUnit, *, drops_references: bool) -> None:
         """From `entry` on packets are copied; a recovery point becomes an IDR picture."""
-        for access, units in self._entries:
-            if access is entry and any(self._units[key] != units[key] for key in units):
-                raise CannotJoin(_CHANGED)
+        then = next((units for name, units in self._entries if name == id(entry)), {})
+        if any(self._units[key] != unit for key, unit in then.items()):
+            raise CannotJoin(_CHANGED)
         self._entries.clear()
         headers = [self._slice(unit) for unit in entry.units if unit[0] & 31 in _SLICES]
         self._active = sps = self._sps[self._pps[headers[0].pps_id].sps_id]
@@ -144,7 +150,8 @@ class H264Bitstream:
         slices = [(unit, self._slice(unit)) for unit in kept if unit[0] & 31 in _SLICES]
         if self._move is None:
             self._last_id = slices[0][1].idr_pic_id
-            return kept
+            headers = dict(slices) if first else {}
+            return [_shows_all(u, headers[u]) if u in headers else u for u in kept]
         gone = {MARKING_REPETITION}
         if first:
             self._last_id = IDR_PIC_ID
@@ -169,8 +176,8 @@ class H264Bitstream:
             source,
             set_id=self._free_id(),
             quantiser=quantiser,
-            reordering=self._depth(source),
-            top_field_first=self._top_field_first,
+            reordering=self._depth(source) or 0,
+            top_field_first=self._top_field_first is not False if self._has_fields else None,
         )
 
     def adopt(self, extradata: bytes) -> None:
@@ -249,6 +256,12 @@ class H264Bitstream:
                 raise CannotJoin(_CHANGED)
         return read_slice(unit, self._pps, self._sps)
 
+    def _learn_fields(self, header: SliceHeader) -> None:
+        """Note whether pictures are coded in fields, and which is first: the first one counts."""
+        self._has_fields |= header.is_field or self._model().adaptive_fields
+        if self._top_field_first is None and header.bottom_first is not None:
+            self._top_field_first = not header.bottom_first
+
     def _numbered(self, unit: bytes, idr_pic_id: int) -> bytes:
         header = read_slice(unit, self._encoder_pps, self._encoder_sps)
         if header.idr_pic_id == idr_pic_id:
@@ -264,7 +277,7 @@ class H264Bitstream:
             raise BrokenSyntax("the stream has no parameter sets")
         return found
 
-    def _depth(self, source: Sps) -> int:
+    def _depth(self, source: Sps) -> int | None:
         told = source.vui.restriction if source.vui is not None else None
         return self._reordering if told is None else told.reordering
 
@@ -288,3 +301,12 @@ class H264Bitstream:
             if pps.sps_id in self._sps
         ]
         return sps + pps
+
+
+def _shows_all(unit: bytes, header: SliceHeader) -> bytes:
+    """An entry's slice, without a flag that would keep pictures before it from being shown."""
+    if not header.drops_output:
+        return unit
+    at, bits = header.marking_at[0], BitWriter()
+    bits.flag(False)
+    return edited(unit, header, unit[0], [Edit(at, at + 1, bits)])

@@ -41,6 +41,9 @@ class SliceHeader:
     """``I``, ``P``, ``B``, ``SP`` or ``SI``."""
     cabac: bool
     is_field: bool
+    bottom_first: bool | None
+    """Whether the bottom field is the earlier one, or the field that this is; None where both
+    are shown at once, or nothing is told."""
     frame_num: int
     frame_num_at: int
     idr_pic_id: int
@@ -54,6 +57,8 @@ class SliceHeader:
     marking_at: tuple[int, int]
     """Where the marking of references begins and ends; empty in other pictures."""
     commands: tuple[Command, ...]
+    drops_output: bool
+    """An IDR picture: what was not shown before it never will be."""
     long_term: bool
     """Whether it makes or uses long-term references."""
     quantiser: int
@@ -101,8 +106,7 @@ def _read(bits: BitReader, sets: Mapping[int, Pps], sequences: Mapping[int, Sps]
     frame_num_at = bits.position
     frame_num = bits.u(sps.frame_num_bits)
     is_field = not sps.frames_only and bits.flag()
-    if is_field:
-        bits.u(1)
+    bottom_first = bits.flag() if is_field else None
     idr_at = bits.position
     idr_pic_id = bits.ue() if nal_type == IDR else 0
     idr_stop = poc_at = bits.position
@@ -114,6 +118,7 @@ def _read(bits: BitReader, sets: Mapping[int, Pps], sequences: Mapping[int, Sps]
             bits.se()
         if pps.bottom_order and not is_field:
             bottom_delta = bits.se()
+            bottom_first = bottom_delta < 0 if bottom_delta else None
     if pps.redundant:
         bits.ue()
     counts = _read_counts(bits, name, pps)
@@ -124,9 +129,10 @@ def _read(bits: BitReader, sets: Mapping[int, Pps], sequences: Mapping[int, Sps]
         _skip_weights(bits, counts, sps.planes != 0)
     marking_at = bits.position
     commands: tuple[Command, ...] = ()
+    drops_output = False
     if ref_idc:
         if nal_type == IDR:
-            bits.u(1)
+            drops_output = bits.flag()
             long_term |= bits.flag()
         elif bits.flag():
             commands = tuple(_read_commands(bits))
@@ -148,6 +154,7 @@ def _read(bits: BitReader, sets: Mapping[int, Pps], sequences: Mapping[int, Sps]
         kind=name,
         cabac=pps.cabac,
         is_field=is_field,
+        bottom_first=bottom_first,
         frame_num=frame_num,
         frame_num_at=frame_num_at,
         idr_pic_id=idr_pic_id,
@@ -157,6 +164,7 @@ def _read(bits: BitReader, sets: Mapping[int, Pps], sequences: Mapping[int, Sps]
         bottom_delta=bottom_delta,
         marking_at=(marking_at, marking_stop),
         commands=commands,
+        drops_output=drops_output,
         long_term=long_term or any(c.operation in (2, 3, 6) for c in commands),
         quantiser=quantiser,
         end=bits.position,

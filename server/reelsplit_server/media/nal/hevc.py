@@ -41,11 +41,11 @@ from reelsplit_server.media.nal.hevc_units import (
     SEI,
     SPS,
     VPS,
+    after_others,
     is_random_access,
     is_slice,
     kind,
     layer,
-    retyped,
     temporal,
 )
 from reelsplit_server.media.nal.units import BrokenUnits, split, with_start_codes
@@ -69,8 +69,12 @@ _PICTURES = {
 }
 _GENERALITY = "IPB"
 
+#: All ids that there are, and some twice.
+_MOST_SETS = 128
 #: Bytes; legal ones are smaller.
 _LARGEST_LASTING = 64
+#: Bytes that a unit of an hvcC may have.
+_LARGEST_OUTSIDE = 0xFFFF
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -100,7 +104,7 @@ class HevcBitstream:
                 continue
             if kind(unit) in _SETS:
                 self._sets.keep(unit)
-            elif kind(unit) == SEI:
+            elif kind(unit) == SEI and len(unit) <= _LARGEST_OUTSIDE:
                 self._outside.append(unit)
                 self._meet_sei(unit)
 
@@ -116,15 +120,20 @@ class HevcBitstream:
         return pixel_format(self._sets.active)
 
     def read(self, data: bytes) -> AccessUnit:
+        """Take a packet apart, and keep the parameter sets that come with it."""
         units = split(data, self._record.width)
         slice_type, quantiser, first = "I", None, b""
+        found = 0
         for unit in units:
             nal_type = kind(unit)
             if nal_type in DOLBY_VISION:
                 self._meet_beyond("Dolby Vision metadata cannot be encoded anew")
             elif layer(unit):
-                self._meet_beyond("its second layer cannot be encoded anew")
+                self._meet_beyond("its second layer (stereo, alpha) cannot be encoded anew")
             elif nal_type in _SETS:
+                found += 1
+                if found > _MOST_SETS:
+                    raise BrokenUnits("a packet has too many parameter sets")
                 self._sets.keep(unit)
             elif nal_type == SEI:
                 self._meet_sei(unit)
@@ -152,6 +161,7 @@ class HevcBitstream:
         )
 
     def enter(self, entry: AccessUnit, *, drops_references: bool) -> None:
+        """From `entry` on packets are copied; a CRA becomes a BLA, whatever is left out."""
         if not entry.picture.is_entry:
             raise CannotJoin("copying would begin in the middle of a GOP")
         if not isinstance(entry, _HevcAccessUnit) or entry.version != self._sets.version:
@@ -160,26 +170,34 @@ class HevcBitstream:
         self._at_entry = True
 
     def copied(self, access: AccessUnit) -> list[bytes]:
+        """The NAL units as they go into the output."""
         kinds = [kind(unit) for unit in access.units]
         first = next(at for at, unit in enumerate(access.units) if is_slice(unit))
         ended = self._ended or not _ENDS.isdisjoint(kinds[:first])
         self._ended = not _ENDS.isdisjoint(kinds[first:])
-        # Its leading pictures are gone, and what they leaned on too; or, where the end of a
-        # sequence, which is dropped, stood before: nothing may lean on what is before.
-        other = BLA_N_LP if self._at_entry else BLA_W_LP if ended else CRA
+        begins = self._at_entry or ended
+        new_type = kinds[first]
+        if begins and new_type == CRA:
+            # Its leading pictures are gone, and what they leaned on too; or, where the end of a
+            # sequence, which is dropped, stood before: nothing may lean on what is before.
+            new_type = BLA_N_LP if self._at_entry else BLA_W_LP
         self._at_entry = False
         return [
-            retyped(unit, other) if nal_type == CRA and other != CRA else unit
+            after_others(unit, new_type)
+            if begins and is_random_access(nal_type) and not layer(unit)
+            else unit
             for unit, nal_type in zip(access.units, kinds, strict=True)
             if layer(unit) or nal_type not in _DROPPED
         ]
 
     def encoding(self, quantiser: int) -> Mapping[str, str]:
+        """Options for libx265, for pictures as good as P slices of `quantiser`."""
         if self._beyond:
             raise CannotJoin(self._beyond)
         return options(self._sets.active, quantiser)
 
     def adopt(self, extradata: bytes) -> None:
+        """Take over libx265's sets; a second time only the same ones, for a tail."""
         if self._adopted is not None:
             if extradata != self._adopted:
                 raise CannotJoin("the encoder's parameter sets differ from head to tail")
@@ -210,6 +228,8 @@ class HevcBitstream:
         self._ids, self._adopted = ids, extradata
 
     def encoded(self, data: bytes) -> list[bytes]:
+        """libx265's slices, with the source's SEI that holds for a whole sequence, and with closed
+        captions, where frames brought some along. Only after `adopt`."""
         assert self._ids is not None
         units = split(data, 0)
         told = dict([scan_message(self._scan)]) if self._scan is not None else {}
@@ -224,6 +244,7 @@ class HevcBitstream:
         return kept
 
     def extradata(self, *, annex_b: bool) -> bytes:
+        """All sets, as an hvcC or in Annex B form. None may change afterwards."""
         self._sets.freeze()
         units = [*self._sets, *self._encoder, *self._outside]
         if annex_b:
@@ -231,6 +252,7 @@ class HevcBitstream:
         return write_record(self._record, self._sets.active, units)
 
     def sets(self, *, of_encoder: bool) -> list[bytes]:
+        """The sets to repeat at a key frame. None may change afterwards."""
         self._sets.freeze()
         if of_encoder:
             return list(self._encoder)

@@ -40,6 +40,8 @@ def read_record(extradata: bytes) -> Record:
     at = _HEAD + 1
     for _ in range(extradata[_HEAD]):
         count, at = int.from_bytes(extradata[at + 1 : at + 3], "big"), at + 3
+        if at > len(extradata):
+            raise BrokenSyntax("the stream's header is cut off")
         for _ in range(count):
             start = at + 2
             at = start + int.from_bytes(extradata[at:start], "big")

@@ -10,7 +10,7 @@ from reelsplit_server.media.nal.hevc_sets import Pps, Sps, read_pps, read_sps, s
 from reelsplit_server.media.nal.hevc_units import PPS, SPS, VPS, kind
 
 #: Bytes; legal ones are far smaller.
-_LARGEST_SET = 1 << 14
+_LARGEST_SET = 1 << 12
 
 
 class SourceSets:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from reelsplit_server.media.nal.bits import BitReader, BrokenSyntax
-from reelsplit_server.media.nal.units import unescaped
+from reelsplit_server.media.nal.units import escaped, unescaped
 
 BLA_W_LP, BLA_N_LP, IDR_W_RADL, IDR_N_LP, CRA = 16, 18, 19, 20, 21
 VPS, SPS, PPS, SEI = 32, 33, 34, 39
@@ -11,6 +11,8 @@ DELIMITER, END_OF_SEQUENCE, END_OF_STREAM, FILLER = 35, 36, 37, 38
 DOLBY_VISION = (62, 63)
 
 _HEADER = 16
+#: no_output_of_prior_pics_flag in the third byte of a slice.
+_DISCARDS = 0x40
 
 
 def kind(unit: bytes) -> int:
@@ -41,9 +43,14 @@ def is_random_access(nal_type: int) -> bool:
     return 16 <= nal_type <= 23
 
 
-def retyped(unit: bytes, nal_type: int) -> bytes:
-    """The same unit under another nal_unit_type."""
-    return bytes((unit[0] & 0x81 | nal_type << 1,)) + unit[1:]
+def after_others(unit: bytes, nal_type: int) -> bytes:
+    """The slice of an IRAP picture under another nal_unit_type, and with pictures before it shown
+    in spite of it (no_output_of_prior_pics_flag 0)."""
+    unit = bytes((unit[0] & 0x81 | nal_type << 1,)) + unit[1:]
+    if len(unit) < 3 or not unit[2] & _DISCARDS:
+        return unit
+    raw = unescaped(unit)
+    return escaped(raw[:2] + bytes((raw[2] & ~_DISCARDS,)) + raw[3:])
 
 
 def reader(unit: bytes) -> BitReader:

@@ -63,16 +63,11 @@ def splice(
     start: int,
     end: int,
     *,
-    top_field_first: bool | None = None,
     quantiser: int = 25,
 ) -> Splice:
     """Write frames [start, end) to `output`; its suffix chooses the container."""
     context = source.stream.codec_context
-    bitstream = H264Bitstream(
-        context.extradata or b"",
-        reorder_depth=context.reorder_depth,
-        top_field_first=top_field_first,
-    )
+    bitstream = H264Bitstream(context.extradata or b"", reorder_depth=context.reorder_depth)
     result = Splice(bitstream=bitstream)
     accesses: list[AccessUnit] = []
     at = None

@@ -90,6 +90,7 @@ def coded(
     changes: Sequence[tuple[int, int]] = (),
     pps: int = 0,
     poc_type: int = 0,
+    drops_output: bool = False,
 ) -> bytes:
     """A slice of a whole picture; `field` is None where the set has frames only."""
     bits = BitWriter()
@@ -122,7 +123,8 @@ def coded(
             bits.u(1, 0)
     if reference:
         if idr is not None:
-            bits.u(2, 0)
+            bits.flag(drops_output)
+            bits.u(1, 0)
         else:
             bits.flag(bool(marking))
             for command in marking:
@@ -165,6 +167,7 @@ class Stream:
         raw = unescaped(unit)
         bits = f"{int.from_bytes(raw, 'big'):0{len(raw) * 8}b}"
         start = header.end + (-header.end % 8 if header.cabac else 0)
+        assert set(bits[header.end : start]) <= {"1"}
         assert bits[start:].startswith(DATA + "1")
         return header
 
@@ -202,6 +205,16 @@ def test_pictures_from_before_the_entry_are_not_forgotten_again() -> None:
     assert [c.operation for c in header.commands] == [1, 4]
 
 
+@pytest.mark.parametrize("cabac", [False, True])
+def test_an_idr_entry_lets_what_is_before_it_be_shown(cabac: bool) -> None:
+    stream = Stream(sequence(), picture(cabac=cabac))
+    key = coded("I", 0, 0, idr=2, drops_output=True, cabac=cabac)
+    access = stream.read(key)
+    stream.bitstream.enter(access, drops_references=False)
+    assert stream.bitstream.copied(access) == [coded("I", 0, 0, idr=2, cabac=cabac)]
+    assert stream.bitstream.copied(access) == [key]
+
+
 def test_all_forgotten_is_as_good_as_idr() -> None:
     stream = Stream(sequence(), picture())
     stream.enter(coded("I", 5, 20))
@@ -219,6 +232,33 @@ def test_the_earlier_field_of_the_entry_is_first(bottom: int, poc: int, later: i
     assert (entry.poc, entry.bottom_delta) == (poc, bottom)
     header = stream.copy(coded("P", 6, 24, field=False, bottom=bottom))
     assert (header.poc, header.bottom_delta) == (later, bottom)
+
+
+@pytest.mark.parametrize(
+    ("slices", "expected"),
+    [
+        ({"field": False, "bottom": 1}, "fake-interlaced"),
+        ({"field": True, "top": True}, "tff"),
+        ({"field": True, "top": False}, "bff"),
+    ],
+)
+def test_the_encoder_has_the_sources_fields(slices: dict[str, bool], expected: str) -> None:
+    top = slices.pop("top", True)
+    stream = Stream(sequence(frames_only=False), picture(order=True))
+    key = coded("I", 0, 0, idr=0, **slices)  # type: ignore[arg-type]
+    if not top:
+        key = _bottom(key)
+    access = stream.read(key)
+    stream.bitstream.enter(access, drops_references=False)
+    assert f"{expected}=1" in stream.bitstream.encoding(20)["x264-params"].split(":")
+
+
+def _bottom(unit: bytes) -> bytes:
+    """The same slice of a field, but the bottom one: a bit after type, ids and frame number."""
+    raw = bytearray(unescaped(unit))
+    at = 8 + 1 + 7 + 1 + 4 + 1
+    raw[at // 8] |= 0x80 >> at % 8
+    return escaped(bytes(raw))
 
 
 def test_pictures_in_the_order_of_decoding_have_no_order_of_their_own() -> None:

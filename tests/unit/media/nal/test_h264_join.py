@@ -12,6 +12,7 @@ import av
 import pytest
 
 from reelsplit_server.media.nal.bitstream import CannotJoin, Picture
+from reelsplit_server.media.nal.h264 import H264Bitstream
 from reelsplit_server.media.nal.h264_record import read_record
 from reelsplit_server.media.nal.h264_sets import read_pps, read_sps
 from reelsplit_server.media.nal.h264_slice import read_slice
@@ -93,10 +94,9 @@ def test_every_frame_is_there_once_and_right(name: str, tmp_path: Path) -> None:
     path = tmp_path / f"source{case.suffix}"
     case.make(path)
     source = load(path)
-    fields = {"tff": True, "bff": False}.get(case.fields or "")
     for start, end, suffix in _RANGES:
         output = tmp_path / f"{start}{suffix}"
-        cut = splice(source, output, start, end, top_field_first=fields)
+        cut = splice(source, output, start, end)
         assert strictly_decoded(output) == list(range(start, end))
         kind = Picture.RECOVERY if case.open_gop else Picture.IDR
         assert cut.entry is not None
@@ -104,6 +104,21 @@ def test_every_frame_is_there_once_and_right(name: str, tmp_path: Path) -> None:
         assert len(cut.copied) >= (end - start) // 4
         _same_data(source, cut)
         _same_limits(source, output)
+        if case.fields or "fake-interlaced" in case.x264:
+            assert _fields(output) == _fields(path)
+
+
+def _fields(path: Path) -> set[tuple[bool, bool]]:
+    """Whether pictures are interlaced, and in which order their fields are."""
+    command = ["ffprobe", "-v", "error", "-of", "csv=p=0", "-show_entries"]
+    listed = subprocess.run(
+        [*command, "frame=interlaced_frame,top_field_first", str(path)],
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    rows = (row.split(",") for row in listed.stdout.split())
+    return {(row[0] == "1", row[1] == "1") for row in rows}
 
 
 def _same_data(source: Source, cut: Splice) -> None:
@@ -209,6 +224,19 @@ def test_sets_do_not_depend_on_the_quantiser(tmp_path: Path) -> None:
         for quantiser in (12, 40)
     )
     assert one.bitstream.sets(of_encoder=True) == other.bitstream.sets(of_encoder=True)
+
+
+@pytest.mark.parametrize("name", ["closed", "10 bit", "4:4:4, 10 bit"])
+def test_what_is_encoded_is_a_little_finer_than_the_source(name: str, tmp_path: Path) -> None:
+    path, output = tmp_path / "source.mkv", tmp_path / "cut.mkv"
+    CASES[name].make(path)
+    cut = splice(load(path), output, 1, 40, quantiser=24)
+    again = load(output)
+    reader = H264Bitstream(again.stream.codec_context.extradata or b"")
+    accesses = [reader.read(data) for data, _ in again.packets]
+    count = accesses.index(next(a for a in accesses[1:] if a.picture is Picture.IDR))
+    assert 0 < count < cut.encoded + 1
+    assert {a.quantiser for a in accesses[:count] if a.slice_type == "P"} == {20}
 
 
 def test_an_encoder_of_other_pictures_is_refused(tmp_path: Path) -> None:

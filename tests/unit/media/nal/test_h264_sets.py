@@ -12,7 +12,7 @@ from av.video.codeccontext import VideoCodecContext
 
 from reelsplit_server.media.nal.bits import BitWriter, BrokenSyntax
 from reelsplit_server.media.nal.bitstream import CannotJoin
-from reelsplit_server.media.nal.h264_encoding import encoder_options, pixel_format
+from reelsplit_server.media.nal.h264_encoding import encoder_options, joined, pixel_format
 from reelsplit_server.media.nal.h264_record import read_record, write_record
 from reelsplit_server.media.nal.h264_sets import read_pps, read_sps, with_gaps, write_sps
 from reelsplit_server.media.nal.h264_vui import Colour, Restriction, Vui
@@ -202,7 +202,8 @@ def test_the_encoder_keeps_to_what_the_source_promises() -> None:
     usual = parameters()
     assert usual["profile"] == "high"
     assert (usual["bframes"], usual["b-pyramid"], usual["dpb-size"]) == ("3", "normal", "4")
-    assert (usual["crf"], usual["level"], usual["sps-id"]) == ("23", "1.3", "5")
+    assert (usual["qp"], usual["level"], usual["sps-id"]) == ("26", "1.3", "5")
+    assert parameters(depth_luma=10, depth_chroma=10)["qp"] == "38"
     assert parameters(references=3)["b-pyramid"] == "none"
     assert parameters(references=1)["bframes"] == "0"
     assert parameters(references=0)["keyint"] == "1"
@@ -217,6 +218,32 @@ def test_the_encoder_keeps_to_what_the_source_promises() -> None:
     assert parameters(frames_only=False)["tff"] == "1"
     limits = replace(source.vui, restriction=Restriction(reordering=0, buffering=2))
     assert parameters(vui=limits)["dpb-size"] == "2"
+
+
+def test_the_encoders_set_takes_over_the_sources_words() -> None:
+    encoder = read_sps(sets("ref=3:bframes=2:b-pyramid=none:sps-id=4", level="3.0")[0])
+    source = replace(encoder, id=0, level=40, references=5, frame_num_bits=9, vui=None)
+    joint = read_sps(joined(encoder, source, reordering=2))
+    assert (joint.id, joint.level, joint.references) == (4, 40, 3)
+    assert joint.frame_num_bits == encoder.frame_num_bits
+    assert joint.vui is not None
+    assert joint.vui.timing is None
+    # The source says nothing: what it may mean, and what is known of it.
+    assert joint.most_frames == source.most_frames == 16
+    assert joint.vui.restriction is not None
+    assert joint.vui.restriction.reordering == 2
+    unknown = read_sps(joined(encoder, source, reordering=None))
+    assert unknown.vui is not None
+    assert unknown.vui.restriction is not None
+    assert unknown.vui.restriction.reordering == 16
+    for changes in ({"level": 10, "width": 99}, {"references": 2}, {"chroma": 2}, {"profile": 66}):
+        with pytest.raises(CannotJoin):
+            joined(encoder, replace(source, **changes), reordering=2)
+    told = Vui(restriction=Restriction(reordering=0, buffering=5))
+    with pytest.raises(CannotJoin, match="reorders"):
+        joined(encoder, replace(source, vui=told), reordering=2)
+    with pytest.raises(CannotJoin, match="expected"):
+        joined(replace(encoder, vui=None), source, reordering=2)
 
 
 @pytest.mark.parametrize(
