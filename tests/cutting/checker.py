@@ -36,8 +36,6 @@ class Told:
     reason: str | None = None
     encodes: bool = True
     """Whether it may encode; then as few frames as the bitstream allows are expected."""
-    hides: bool = False
-    """Whether frames that are not wanted may be in the file, hidden by an edit list."""
 
 
 @dataclass(slots=True, kw_only=True)
@@ -142,11 +140,13 @@ def check(
     told: Told | None = None,
     second: bool = False,
     payloads: bool = True,
+    hides: bool = False,
 ) -> Finding:
     """Check the cut at `path`, whose ending says its container, of frames `first` to `last`.
 
     `rate` is the source's where it is constant. `second` decodes with the `ffmpeg` command too.
-    `payloads` is off where an edited header shifts the slice data by bits, as CAVLC may.
+    `payloads` is off where an edited header shifts the slice data by bits, as CAVLC may. `hides`
+    allows for frames beside those that are presented, hidden by an edit list.
     """
     finding = Finding(expected=last - first, fewest=fewest(source, first, last))
     try:
@@ -164,7 +164,7 @@ def check(
         found.append(f"frames: {counts}")
     if film.errors and not source.errors:
         found.append(f"decoder: {film.errors[:3]}")
-    if (film.codec, film.shape) != (source.codec, source.shape):
+    if told is not None and (film.codec, film.shape) != (source.codec, source.shape):
         found.append(f"{film.codec} {film.shape}, not {source.codec} {source.shape}")
     finding.carried = _carried(source, film, first) if counts.is_clean else 0
     if told is not None:
@@ -173,7 +173,6 @@ def check(
         container = path.suffix[1:]
         _check_times(found, source, film, first, last, container, rate)
         _check_packets(found, film, container)
-        hides = told is not None and told.hides
         _check_header(found, source, film, first, last, container, rate, hides=hides)
         _check_sound(finding, source, film, first, last, container, is_constant=rate is not None)
     if second:

@@ -68,7 +68,6 @@ def cut_and_check(
             encoded=result.encoded_frames,
             reason=result.reason,
             encodes=mode is CutMode.AUTO,
-            hides=mode is CutMode.EDIT_LIST,
         )
     outside = ""
     if mode is CutMode.KEYFRAME:
@@ -85,6 +84,7 @@ def cut_and_check(
         told=told,
         second=second and FFMPEG is not None,
         payloads=recipe.style != "entropy",
+        hides=mode is CutMode.EDIT_LIST,
     )
     if outside:
         finding.problems.append(outside)

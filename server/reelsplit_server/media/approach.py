@@ -88,18 +88,20 @@ def exact(events: Iterator[Event], span: Span, *, joins: bool) -> Approach:
     )
 
 
-def whole_group(events: Iterator[Event], span: Span, *, hides: bool) -> Approach:
+def whole_group(
+    events: Iterator[Event], span: Span, *, hides: bool, hides_preroll: bool
+) -> Approach:
     """Read on from an entry at or before the span, for a copy that begins there.
 
-    `hides`: what lies before the span is hidden, so `first` is in the span; else `first` is the
-    entry, or t = 0 where that is later.
+    `hides`: what lies before the span is to be hidden, so `first` is in the span; else `first` is
+    the entry, or t = 0 where that is later and the output `hides_preroll`.
     """
     reading = _Reading(events)
     entry = next(iter(reading), None)
     if entry is None:
         raise CannotJoin("the source ends there")
     leading, after = reading.leading(entry)
-    first = max(entry.pts, span.origin)
+    first = max(entry.pts, span.origin) if hides_preroll else entry.pts
     if hides:
         inside = [each.pts for each in (entry, *after) if each.pts >= span.low]
         for coded in reading:

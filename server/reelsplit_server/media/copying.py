@@ -149,7 +149,12 @@ class _Flow:
         if mode is CutMode.AUTO:
             way = exact(events, span, joins=elementary.joins)
         else:
-            way = whole_group(events, span, hides=mode is CutMode.EDIT_LIST)
+            way = whole_group(
+                events,
+                span,
+                hides=mode is CutMode.EDIT_LIST,
+                hides_preroll=self._output.hides_preroll,
+            )
         elementary.enter(way.entry.access, drops_references=way.drops_references)
         head = self._begin(way)
         end = self._copy(way, events)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Protocol
 
 from av.packet import Packet
@@ -11,15 +11,12 @@ from av.video.stream import VideoStream
 
 from reelsplit_server.media.entries import picture_of
 from reelsplit_server.media.formats import Container
+from reelsplit_server.media.nal.bits import BrokenSyntax
 from reelsplit_server.media.nal.bitstream import AccessUnit, Bitstream, CannotJoin
 from reelsplit_server.media.nal.h264 import H264Bitstream
 from reelsplit_server.media.nal.hevc import HevcBitstream
-from reelsplit_server.media.nal.units import with_lengths, with_start_codes
+from reelsplit_server.media.nal.units import BrokenUnits, with_lengths, with_start_codes
 
-_BITSTREAMS: Mapping[str, Callable[[bytes], Bitstream]] = {
-    "h264": H264Bitstream,
-    "hevc": HevcBitstream,
-}
 #: Where a picture of MPEG-4 begins.
 _VOP = b"\x00\x00\x01\xb6"
 
@@ -53,12 +50,19 @@ class Elementary(Protocol):
 
 
 def elementary_of(stream: VideoStream, container: Container) -> Elementary:
-    """The stream's packets on their way into a `container`."""
-    codec = stream.codec_context.codec.canonical_name
-    kind = _BITSTREAMS.get(codec)
-    if kind is None:
-        return Whole(codec)
-    return NalUnits(codec, kind(stream.codec_context.extradata or b""), container)
+    """The stream's packets on their way into a `container`. Raises `CannotJoin`."""
+    context = stream.codec_context
+    codec, extradata = context.codec.canonical_name, context.extradata or b""
+    try:
+        if codec == "h264":
+            bitstream: Bitstream = H264Bitstream(extradata, reorder_depth=context.reorder_depth)
+        elif codec == "hevc":
+            bitstream = HevcBitstream(extradata)
+        else:
+            return Whole(codec)
+    except (BrokenUnits, BrokenSyntax) as error:
+        raise CannotJoin(f"the source's parameter sets are damaged ({error})") from error
+    return NalUnits(codec, bitstream, container)
 
 
 class NalUnits:

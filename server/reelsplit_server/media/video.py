@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from array import array
-from bisect import bisect_right
 from collections.abc import Callable
 from fractions import Fraction
 from typing import cast
@@ -26,10 +25,14 @@ from reelsplit_server.media.errors import MediaError
 from reelsplit_server.media.formats import ENCODERS, Container, VideoCodec
 from reelsplit_server.media.hdr import hdr_of
 from reelsplit_server.media.output import Output, inherit, writing
+from reelsplit_server.media.pacing import Pacer
 from reelsplit_server.media.picture import Shaper, lay_out
 from reelsplit_server.media.plan import RenderPlan
 from reelsplit_server.media.span import Span
 
+#: Pictures that another may overtake, where the encoder's context does not say. AV1 and VP9 wrap
+#: what is not shown together with what is.
+_DEPTHS = {VideoCodec.HEVC: 2, VideoCodec.AV1: 0, VideoCodec.VP9: 0}
 _UNSPECIFIED = 2
 _PROGRESSIVE = 1
 _TOP_FIRST = 2
@@ -111,11 +114,14 @@ class VideoWriter:
         """When the last frame ends there."""
         self.overshoots = False
         """Whether the header will say that the video lasts longer than it does."""
-        self._slots: list[int] = []
-        self._times: list[tuple[int, int]] = []
-        self._muxed = self._forgotten = 0
-        self._delay: int | None = None
-        self._last_dts: int | None = None
+        self._times: dict[int, int] = {}
+        self._pacer = Pacer(
+            output,
+            self._stream,
+            self.time_base,
+            depth=_DEPTHS.get(self.codec, context.reorder_depth),
+            step=max(1, round(1 / (self.rate * self.time_base))),
+        )
         self._first_pts: int | None = None
         self._last_pts = self._last_duration = 0
         self.frame_count = 0
@@ -137,8 +143,8 @@ class VideoWriter:
             self._encode(timed)
         with writing():
             packets = self._stream.encode(None)
-        self._mux(packets[:-1])
-        self._mux(packets[-1:], last=True)
+        self._mux(packets)
+        self.overshoots = self._pacer.finish(self.placed_end)
 
     def _ticks_of_last(self, beyond: int | None) -> int:
         """How long the last frame is shown: until the next one, but not far beyond the range
@@ -192,10 +198,9 @@ class VideoWriter:
         frame.pict_type = 0
         frame.pts = timed.slot
         frame.time_base = 1 / self._cadence.rate
-        self._slots.append(timed.slot)
         self.placed.append(timed.time)
         self.placed_end = timed.time + timed.duration
-        self._times.append((timed.time, timed.duration))
+        self._times[timed.slot] = timed.time
         with writing():
             packets = self._stream.encode(frame)
         if frame is timed.frame:
@@ -205,52 +210,10 @@ class VideoWriter:
         self._mux(packets)
         self._on_progress(self.frame_count)
 
-    def _mux(self, packets: list[Packet[Stream]], *, last: bool = False) -> None:
+    def _mux(self, packets: list[Packet[Stream]]) -> None:
         for packet in packets:
-            slot = packet.pts
-            assert slot is not None
-            time, duration = self._times[bisect_right(self._slots, slot) - 1]
-            packet.dts = self._decode_time(packet.dts, slot, time)
-            if last and self._output.is_iso:
-                # These files add up decoding times: the packet decoded last ends the track.
-                end = sum(self._times[-1])
-                duration = max(duration, end - (self._delay or 0) - packet.dts)
-                self.overshoots = time + duration > end
-            packet.pts, packet.duration = time, duration
-            packet.time_base = self._cadence.time_base
-            packet.stream = self._stream
-            self._output.mux(packet)
-
-    def _decode_time(self, slot: int | None, shown_slot: int, time: int) -> int:
-        """When a packet is decoded: before or at `time`, and after the packet before it.
-
-        The n-th packet is decoded when the n-th frame is shown, less one delay for all: then a
-        container that counts in decoding times (MP4) says exactly how long the whole is. Where
-        the source pauses, that may be too late; the encoder's own order, on the source's times,
-        is the bound.
-        """
-        if slot is None or self.codec in (VideoCodec.AV1, VideoCodec.VP9):
-            # Both wrap what is not shown together with what is, so there is no reordering.
-            slot = shown_slot
-        tick = self._cadence.rate * self._cadence.time_base
-        if self._delay is None:
-            self._delay = max(0, round(-slot / tick))
-        shown = self._times[self._muxed - self._forgotten][0] - self._delay
-        if slot < 0:
-            bound = round(slot / tick)
-        else:
-            bound = self._times[bisect_right(self._slots, slot) - 1][0]
-        dts = min(shown, bound, time)
-        if self._last_dts is not None:
-            dts = min(max(dts, self._last_dts + 1), time)
-        self._last_dts = dts
-        self._muxed += 1
-        done = min(bisect_right(self._slots, slot) - 1, self._muxed - self._forgotten)
-        if done > 64:
-            # Nothing that early is shown or decoded any more.
-            del self._slots[:done], self._times[:done]
-            self._forgotten += done
-        return dts
+            assert packet.pts is not None
+            self._pacer.push(packet, self._times.pop(packet.pts))
 
 
 def _sample_aspect(stream: VideoStream) -> Fraction:

@@ -9,8 +9,8 @@ from av.stream import Stream
 from av.video.stream import VideoStream
 
 from reelsplit_server.media.cadence import OwnTimes, nominal_rate
-from reelsplit_server.media.order import Order
 from reelsplit_server.media.output import Output, inherit, writing
+from reelsplit_server.media.pacing import Pacer
 from reelsplit_server.media.span import Span
 
 #: The stream's tag in MP4 and MOV: parameter sets stand in the header only. QuickTime and iOS
@@ -49,16 +49,22 @@ class VideoTrack:
         self._stream.codec_context.framerate = rate
         self._stream.time_base = self._times.time_base
         inherit(self._stream, source)
-        self._step = max(1, round(1 / rate / span.time_base))
-        self._order = Order(depth=context.reorder_depth, step=self._step)
-        self._held: Packet[Stream] | None = None
-        self._delay = 0
+        self._pacer = Pacer(
+            output,
+            self._stream,
+            self._times.time_base,
+            depth=context.reorder_depth,
+            step=max(1, round(1 / (rate * self._times.time_base))),
+        )
         self.zero = zero
         """The source's tick that became time 0."""
-        self.frame_count = 0
-        """Packets taken, hidden ones too."""
-        self.step = self._step
+        self.step = max(1, round(1 / rate / span.time_base))
         """Ticks of the source that a frame is usually shown for."""
+
+    @property
+    def frame_count(self) -> int:
+        """Packets taken, hidden ones too."""
+        return self._pacer.frame_count
 
     @property
     def time_base(self) -> Fraction:
@@ -71,42 +77,11 @@ class VideoTrack:
 
     def push(self, packet: Packet[Stream], pts: int) -> None:
         """Take the next packet in decoding order, shown at `pts`, a tick of the source."""
-        self.frame_count += 1
-        packet.pts = pts
-        for ready in self._order.push(packet):
-            self._write(ready)
+        self._pacer.push(packet, self.place(pts))
 
     def finish(self, end_pts: int) -> bool:
         """Write what is left; the frame shown last ends at `end_pts`, a tick of the source.
 
         Answers whether the muxer will take the presentation for longer than that.
         """
-        for ready in self._order.finish(end_pts):
-            self._write(ready)
-        last, self._held = self._held, None
-        if last is None:
-            return False
-        assert last.dts is not None
-        assert last.pts is not None
-        if self._output.is_iso:
-            # These files add up decode times: the packet decoded last ends the track.
-            left = self.place(end_pts) - self._delay - last.dts
-            last.duration = max(last.duration or 1, left)
-        overshoots = last.pts + (last.duration or 0) > self.place(end_pts)
-        self._mux(last)
-        return self._output.is_iso and overshoots
-
-    def _write(self, packet: Packet[Stream]) -> None:
-        pts, dts, duration = packet.pts or 0, packet.dts or 0, packet.duration or 1
-        packet.duration = max(1, self.place(pts + duration) - self.place(pts))
-        packet.pts, packet.dts = self.place(pts), self.place(dts)
-        packet.time_base = self._times.time_base
-        if self._held is None:
-            self._delay = packet.pts - packet.dts
-        else:
-            self._mux(self._held)
-        self._held = packet
-
-    def _mux(self, packet: Packet[Stream]) -> None:
-        packet.stream = self._stream
-        self._output.mux(packet)
+        return self._pacer.finish(self.place(end_pts))

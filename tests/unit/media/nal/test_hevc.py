@@ -21,9 +21,12 @@ from numpy.typing import NDArray
 
 from reelsplit_server.media.nal.bitstream import CannotJoin, Picture
 from reelsplit_server.media.nal.hevc_record import read_record
+from reelsplit_server.media.nal.hevc_sei import messages
+from reelsplit_server.media.nal.hevc_sets import read_sps
 from reelsplit_server.media.nal.hevc_units import (
     BLA_N_LP,
     PPS,
+    SEI,
     SPS,
     VPS,
     after_others,
@@ -72,7 +75,9 @@ SOURCES = {
     "open, 6 B": Source("bframes=6:b-adapt=0:open-gop=1:rc-lookahead=12", Picture.CRA),
     "small blocks, slices": Source("bframes=2:ctu=16:open-gop=1:ref=5:slices=2", Picture.CRA),
     "large blocks": Source("bframes=2:ctu=64:min-cu-size=32:ref=1:open-gop=1", Picture.CRA),
-    "field info": Source("bframes=2:open-gop=0:pic-struct=3", Picture.IDR),
+    "field info": Source(
+        "bframes=2:open-gop=0:pic-struct=3:hrd=1:vbv-maxrate=3000:vbv-bufsize=3000", Picture.IDR
+    ),
     "temporal layers": Source("bframes=3:b-adapt=0:open-gop=1:temporal-layers=3", Picture.CRA),
     "HDR10": Source(
         "bframes=3:open-gop=1:hdr10=1:repeat-headers=1:colorprim=bt2020:transfer=smpte2084"
@@ -187,6 +192,25 @@ def test_display_metadata_holds_for_encoded_and_copied_frames(
                 kinds = {data.type for data in frame.side_data}
                 assert {Type.MASTERING_DISPLAY_METADATA, Type.CONTENT_LIGHT_LEVEL} <= kinds
                 assert (frame.color_primaries, frame.color_trc, frame.colorspace) == (9, 16, 9)
+
+
+def test_how_fields_are_shown_holds_for_encoded_and_copied_frames(
+    clip: Callable[[str], Path], tmp_path: Path
+) -> None:
+    out = tmp_path / "out.mp4"
+    joint = splice(clip("field info"), out, START, END)
+    assert joint.head
+    with av.open(str(out)) as container:
+        stream = container.streams.video[0]
+        sets = read_record(stream.codec_context.extradata or b"").units
+        packets = [split(bytes(packet), 4) for packet in container.demux(stream) if packet.size]
+    assert [vui.scan for vui in (read_sps(u).vui for u in sets if kind(u) == SPS) if vui] == [
+        True,
+        True,
+    ]
+    for units in packets:
+        told = [message for unit in units if kind(unit) == SEI for message in messages(unit)]
+        assert [payload[0] >> 4 for number, payload in told if number == 1] == [3]
 
 
 @pytest.mark.parametrize("name", ["traits/bbb_hevc_hdr10.mp4", "traits/bbb_hevc_opengop.mkv"])

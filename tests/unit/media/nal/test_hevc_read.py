@@ -22,6 +22,7 @@ from reelsplit_server.media.nal.hevc_record import read_record
 from reelsplit_server.media.nal.hevc_references import ReferenceSet, read_references
 from reelsplit_server.media.nal.hevc_sets import read_pps, read_sps
 from reelsplit_server.media.nal.hevc_slice import read_slice
+from reelsplit_server.media.nal.hevc_splice import joined_slice
 from reelsplit_server.media.nal.hevc_units import (
     BLA_N_LP,
     BLA_W_LP,
@@ -29,6 +30,7 @@ from reelsplit_server.media.nal.hevc_units import (
     END_OF_SEQUENCE,
     PPS,
     SPS,
+    is_random_access,
     is_slice,
     kind,
     layer,
@@ -122,33 +124,33 @@ def test_references() -> None:
 
 
 def test_reference_sets_predicted_from_others() -> None:
-    """The example is worked by hand: a set seen from a picture one later, and one 3 earlier."""
-    base = ReferenceSet(((-1, True), (-3, False)), ((2, True),))
+    """Examples worked by hand: a set seen from a picture 5 later, and one 3 earlier."""
+    base = ReferenceSet(((-1, True), (-3, False)), ((2, True), (4, False)))
     later = BitWriter()
     later.flag(True)
     later.flag(True)  # the sign: less
-    later.ue(0)
-    for used in (True, False, True):
+    later.ue(4)
+    for used in (True, False, True, False, True):
         later.flag(used)
         if not used:
             later.flag(True)
-    later.flag(True)
     later.trailing()
     assert read_references(BitReader(later.to_bytes()), [base], in_slice=False) == ReferenceSet(
-        ((-1, True), (-2, True), (-4, False)), ((1, True),)
+        ((-1, False), (-3, True), (-5, True), (-6, True), (-8, False)), ()
     )
     earlier = BitWriter()
     earlier.flag(True)
     earlier.ue(0)  # the set before, by a slice
     earlier.flag(False)
     earlier.ue(2)
-    for used, kept in ((True, True), (True, True), (False, False), (False, True)):
+    flags = [(True, True), (True, True), (False, False), (True, True), (False, True)]
+    for used, kept in flags:
         earlier.flag(used)
         if not used:
             earlier.flag(kept)
     earlier.trailing()
     assert read_references(BitReader(earlier.to_bytes()), [base], in_slice=True) == ReferenceSet(
-        (), ((2, True), (3, False))
+        (), ((2, True), (3, False), (7, True))
     )
 
 
@@ -209,6 +211,31 @@ def test_long_term_pictures_and_weights_of_a_slice() -> None:
     bits.trailing()
     head = read_slice(escaped(bits.to_bytes()), lambda _: (pps, sps), quantiser=True)
     assert (head.slice_type, head.quantiser) == ("B", pps.quantiser - 3)
+
+
+@pytest.mark.parametrize("params", ["bframes=3:b-adapt=0", "slices=2:open-gop=0:ref=1"])
+def test_slices_under_another_id(params: str) -> None:
+    """Only the id changes, and the data behind the header move by a whole byte."""
+    extradata, packets = encode(params)
+    kinds = {kind(unit): unit for unit in split(extradata, 0)}
+    sps, pps = read_sps(kinds[SPS]), read_pps(kinds[PPS])
+    for unit in (unit for packet in packets for unit in split(packet, 0) if is_slice(unit)):
+        moved = joined_slice(unit, 22)
+        was, now = reader(unit), reader(moved)
+        begin = 2 if is_random_access(kind(unit)) else 1
+        assert was.u(begin) == now.u(begin)
+        assert (was.ue(), now.ue()) == (0, 22)
+        rest = was.size - was.position
+        assert now.size - now.position == rest
+        assert was.u(rest) == now.u(rest)
+        head = read_slice(unit, {0: (pps, sps)}.__getitem__, quantiser=True)
+        assert read_slice(moved, {22: (pps, sps)}.__getitem__, quantiser=True) == head
+
+
+def test_a_moved_slice_holds_no_start_code() -> None:
+    assert joined_slice(b"\x02\x01\xc0\x00\x01\x80", 15) == b"\x02\x01\x84\x00\x00\x03\x01\x80"
+    with pytest.raises(BrokenSyntax):
+        joined_slice(b"\x02\x01\xa0\x00\x01\x80", 15)
 
 
 def test_sets_in_packets_may_change_before_copying_begins() -> None:
