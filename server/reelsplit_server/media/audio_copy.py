@@ -119,6 +119,7 @@ class CopiedAudio:
             tolerance=self._output.tick + self._grid.tick + self._base,
             overrun=self._longest * self._base if self._output.hides_preroll else Fraction(0),
             preroll=self._preroll * self._base,
+            is_copied=True,
             empty=self._heard is None,
         )
 

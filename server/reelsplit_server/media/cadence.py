@@ -85,6 +85,8 @@ class OwnTimes:
             self._first = pts
         time = self.ticks(pts - self._first)
         if self._held is not None:
+            # Two frames of a damaged source may lie at one place of the grid.
+            time = max(time, self._held[1] + 1)
             yield self._timed(time)
         self._held = (frame, time)
 

@@ -73,7 +73,7 @@ class Heard:
         codec = self._stream.codec_context.codec.canonical_name
         if codec != placed.codec and {codec, placed.codec} != _ONE_IN_MP4:
             raise failed("audio", f"{self._name} is {codec} instead of {placed.codec}")
-        if self._broken == self._tried:
+        if self._broken == self._tried and not placed.is_copied:
             raise failed("audio", f"{self._name} cannot be decoded")
         allowed = placed.tolerance + slack
         first = self._first * self._base + Fraction(self._skip, self._rate) - zero

@@ -29,5 +29,7 @@ class AudioPlaced:
     preroll: Fraction = Fraction(0)
     """Of the file's packets, how much lies before `first`: the decoder needs it to get in tune,
     and the file says that it is not to be heard."""
+    is_copied: bool = False
+    """The packets are the source's own: whether they can be decoded is its affair."""
     empty: bool = False
     """No packet of the track lies in the segment; `first` and `last` are both 0 then."""

@@ -52,8 +52,8 @@ def check(name: str, out: Path, which: str, mode: CutMode) -> None:
     try:
         result = cut(source, out, start, end, mode=mode)
     except MediaError as error:
-        assert mode is not CutMode.AUTO
-        assert error.reason == "COPY_IMPOSSIBLE"
+        if mode is CutMode.AUTO or error.reason != "COPY_IMPOSSIBLE":
+            raise
         return
     played = play(out)
     new = played.said - play_once(source).said
