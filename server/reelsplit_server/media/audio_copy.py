@@ -73,6 +73,8 @@ class CopiedAudio:
         self._early: deque[tuple[Packet[Stream], int, int]] = deque()
         self._shift: int | None = None
         """Samples that the muxer's times lie after ours; known with the first packet."""
+        self._counted: tuple[Fraction | None, int | None] = (None, None)
+        """The end, and the samples up to there: it seldom changes."""
         self._last_at: int | None = None
         self._longest = 0
         self._heard: tuple[int, int] | None = None
@@ -85,9 +87,9 @@ class CopiedAudio:
         if time is None:
             return
         count = self._grid.length(packet)
-        middle = time + count * self._base / 2
         at = self._grid.settle(time, count, is_exact=self._grid.knows_lengths)
         length = self._length()
+        middle = time if self._trims else time + count * self._base / 2
         if length is not None and self.end is not None:
             self.done = at >= length if self._trims else middle >= self.end
             if self.done:
@@ -125,7 +127,10 @@ class CopiedAudio:
 
     def _length(self) -> int | None:
         """Samples from time 0 to the end."""
-        return None if self.end is None else round((self.end - self._start) / self._base)
+        if self.end != self._counted[0]:
+            assert self.end is not None
+            self._counted = self.end, round((self.end - self._start) / self._base)
+        return self._counted[1]
 
     def _keep(self, packet: Packet[Stream], at: int, count: int) -> None:
         """Hold a packet from before the start for as long as a decoder may have to begin there."""

@@ -35,6 +35,12 @@ class Grid:
         self._is_opus = codec == "opus"
         self.slack = math.ceil(self.tick * self.rate) + 1
         """Samples by which rounding moves two packets against each other, at most."""
+        # In whole numbers, as this is counted for every packet.
+        each = self.tick * self.rate
+        self._samples, self._ticks = each.numerator, each.denominator
+        self._counts_samples = each <= 2
+        self._least = math.ceil((zero - _FARTHEST) / self.tick)
+        self._most = math.floor((zero + _FARTHEST) / self.tick)
         self._saw_whole = False
         self._next: int | None = None
 
@@ -44,12 +50,10 @@ class Grid:
         cannot be true."""
         ticks = packet.pts if packet.pts is not None else packet.dts
         if ticks is not None:
-            time = ticks * self.tick
-        elif self._next is not None:
-            time = self._zero + Fraction(self._next, self.rate)
-        else:
+            return ticks * self.tick if self._least < ticks < self._most else None
+        if self._next is None or self._next >= _FARTHEST * self.rate:
             return None
-        return time if abs(time - self._zero) < _FARTHEST else None
+        return self._zero + Fraction(self._next, self.rate)
 
     @property
     def knows_lengths(self) -> bool:
@@ -72,7 +76,7 @@ class Grid:
         """Samples at a packet's end that are none of the source's sound: files whose clock counts
         samples say so by a shorter last duration."""
         said = self._said(packet)
-        is_short = 0 < said < self._frame and self.tick * self.rate <= 2
+        is_short = 0 < said < self._frame and self._counts_samples
         return self._frame - said if is_short and self._saw_whole else 0
 
     def _is_too_long(self, said: int) -> bool:
@@ -81,17 +85,24 @@ class Grid:
         return 0 < self._frame < said and abs(said - 2 * self._frame) > self.slack
 
     def _said(self, packet: Packet[Stream]) -> int:
-        return round((packet.duration or 0) * self.tick * self.rate)
+        return _rounded((packet.duration or 0) * self._samples, self._ticks)
 
     def settle(self, time: Fraction, count: int, *, is_exact: bool = True) -> int:
         """Where a packet of `count` samples is put that lies at `time` by its own rounded word:
         right after the one before, unless the two lie apart by more than a rounding. Where the
         count is not `is_exact`, that would add up."""
-        at = round((time - self._zero) * self.rate)
+        zero = self._zero
+        later = time.numerator * zero.denominator - zero.numerator * time.denominator
+        at = _rounded(later * self.rate, time.denominator * zero.denominator)
         if is_exact and self._next is not None and abs(at - self._next) <= self.slack:
             at = self._next
         self._next = at + count
         return at
+
+
+def _rounded(number: int, by: int) -> int:
+    """The quotient, to the nearest whole."""
+    return (2 * number + by) // (2 * by)
 
 
 def _opus_length(head: bytes, rate: int) -> int:

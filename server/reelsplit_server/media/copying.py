@@ -313,6 +313,11 @@ class _Flow:
         shown = np.sort(np.array(self._times, dtype=np.int64))
         if not len(shown) or np.any(np.diff(shown) <= 0):
             raise CannotJoin("two pictures of the source are shown at the same time")
+        codec = source.codec_context.codec.canonical_name
+        hides = self._track.frame_count > len(shown)
+        if hides and codec == "av1":
+            # FFmpeg up to 6 gives its AV1 decoder everything, and drops nothing of what comes.
+            raise CannotJoin("players show what an edit list hides of AV1 video")
         last = int(shown[-1])
         end_pts = last + (self._last_duration(last) or self._track.step)
         if end.beyond is not None:
@@ -331,8 +336,8 @@ class _Flow:
         video = StreamOutcome(
             kind=StreamKind.VIDEO,
             source_index=source.index,
-            source_codec=source.codec_context.codec.canonical_name,
-            codec=source.codec_context.codec.canonical_name,
+            source_codec=codec,
+            codec=codec,
             action=Action.ENCODED if head + tail == len(shown) else Action.COPIED,
             language=source.language,
         )
@@ -348,7 +353,7 @@ class _Flow:
             rate=nominal_rate(source),
             encoded_head=head,
             encoded_tail=tail,
-            hides=self._track.frame_count > len(shown),
+            hides=hides,
             damaged=self._entrance.damage.count,
             broken=self._entrance.damage.between(span.zero),
             reason=None,

@@ -73,20 +73,21 @@ class Pending:
             and stream.type in ("audio", "subtitle")
         ]
         self._indexed = container.format.name.startswith("mov,mp4")
-        self._seen: dict[int, Fraction] = {}
+        self._seen: dict[int, int] = {}
 
     def saw(self, packet: Packet[Stream]) -> None:
         """Call this for every packet."""
         time = packet.dts if packet.dts is not None else packet.pts
         if time is not None:
-            self._seen[packet.stream_index] = time * packet.time_base
+            self._seen[packet.stream_index] = time
 
     def nothing_before(self, end: Fraction) -> bool:
         """Whether no stream brings any more from before `end`, seconds on the source's clock."""
         return all(self._is_past(stream, end) for stream in self._streams)
 
     def _is_past(self, stream: Stream, end: Fraction) -> bool:
-        seen = self._seen.get(stream.index)
+        ticks = self._seen.get(stream.index)
+        seen = None if ticks is None else ticks * Fraction(stream.time_base or 1)
         if seen is not None and seen >= end + _LAG:
             return True
         if not self._indexed or not stream.time_base:

@@ -92,7 +92,8 @@ def patched(data: bytes, at: int, new: bytes) -> bytes:
 
 
 def samples(path: Path, kind: str = "video") -> list[tuple[int, int, int]]:
-    """Each packet of the first stream of a kind, in decoding order: its place in the file, size and presentation time."""
+    """Each packet of the first stream of a kind, in decoding order: its place in the file, size
+    and presentation time."""
     with av.open(str(path)) as container:
         return [
             (packet.pos or 0, packet.size, packet.pts or 0)
