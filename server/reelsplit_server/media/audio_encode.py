@@ -121,18 +121,23 @@ class EncodedAudio:
         """Where the sound lies; call it after `finish`."""
         context = self._stream.codec_context
         packet = Fraction(context.frame_size or 1024, self._out_rate)
-        hides = self._output.container is not Container.TS
-        # MPEG-TS cannot hide what an encoder puts before the first sample.
         delay = packet if _has_delay(context.name) else Fraction(0)
         first = Fraction(self._out_first or 0, self._out_rate)
+        # What an encoder puts before the first sample: MKV says that it is not to be heard, MP4
+        # hides what lies before time 0, and MPEG-TS nothing.
+        hidden = delay
+        if self._output.is_iso:
+            hidden = min(delay, max(delay - first, Fraction(0)))
+        elif self._output.container is Container.TS:
+            hidden = Fraction(0)
         return AudioPlaced(
             index=self._stream.index,
             codec=context.codec.canonical_name,
-            first=first if hides else first - delay,
+            first=first - delay + hidden,
             last=Fraction(self._out_next, self._out_rate),
             tolerance=self._output.tick + self._base + Fraction(1, self._out_rate),
             overrun=packet if delay else Fraction(0),
-            preroll=delay if hides else Fraction(0),
+            preroll=hidden,
             empty=self._out_first is None,
         )
 

@@ -48,6 +48,11 @@ const once = (target, kind) => new Promise((good, bad) => {
     target.error.code + ' ' + target.error.message : 'error')), {once: true});
   setTimeout(() => bad(new Error('no ' + kind + ' in time')), 60000);
 });
+// A seek is told before its picture can be drawn; one to the same picture brings no other.
+const drawn = (video) => new Promise((good) => {
+  video.requestVideoFrameCallback(() => setTimeout(good, 20));
+  setTimeout(good, 400);
+});
 async function watch(job) {
   const seen = {duration: null, sought: [], played: [], end: null, error: null};
   const video = document.createElement('video');
@@ -59,9 +64,10 @@ async function watch(job) {
     await ready;
     seen.duration = video.duration;
     for (const time of job.seeks) {
-      const done = once(video, 'seeked');
+      const done = once(video, 'seeked'), there = drawn(video);
       video.currentTime = time;
       await done;
+      await there;
       seen.sought.push(number(video));
     }
     const back = once(video, 'seeked');
@@ -71,7 +77,8 @@ async function watch(job) {
       video.requestVideoFrameCallback(told); };
     video.requestVideoFrameCallback(told);
     const ended = once(video, 'ended');
-    await video.play();
+    // It may be over before it is told to have begun.
+    await video.play().catch((error) => { if (error.name !== 'AbortError') throw error; });
     await ended;
     seen.end = video.currentTime;
   } catch (error) { seen.error = String(error); }
