@@ -18,6 +18,8 @@ _FINEST = 1_000_000_000
 _HIGHEST = 1000
 #: The part of a rate by which a container may miss it.
 _ROUNDING = Fraction(1, 50_000)
+#: By how much slower the rates of NTSC are than whole ones.
+_NTSC = Fraction(1001, 1000)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -46,13 +48,11 @@ class Cadence(Protocol):
 
 def nominal_rate(stream: VideoStream) -> Fraction:
     """Frames a second that fit the stream best: never None, never absurd."""
-    base, average = stream.base_rate, stream.average_rate
-    # Matroska counts whole nanoseconds a frame; the base rate is one of those in use.
-    if base and average and base <= _HIGHEST and abs(average / base - 1) < _ROUNDING:
-        return Fraction(base)
     for rate in (stream.guessed_rate, stream.average_rate, stream.base_rate):
         if rate and 0 < rate <= _HIGHEST:
-            return Fraction(rate)
+            # Matroska counts whole nanoseconds a frame, which are never those of 59.94.
+            usual = (Fraction(round(rate)), Fraction(round(rate * _NTSC)) / _NTSC)
+            return next((one for one in usual if abs(one / rate - 1) < _ROUNDING), Fraction(rate))
     return Fraction(25)
 
 

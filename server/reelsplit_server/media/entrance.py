@@ -20,7 +20,13 @@ from reelsplit_server.media.holes import Holes
 from reelsplit_server.media.nal.bits import BrokenSyntax
 from reelsplit_server.media.nal.bitstream import AccessUnit, CannotJoin, Picture
 from reelsplit_server.media.nal.units import BrokenUnits
-from reelsplit_server.media.others import PREROLL, Pending, early_packets, unrepeated
+from reelsplit_server.media.others import (
+    PREROLL,
+    Pending,
+    early_packets,
+    first_packets,
+    unrepeated,
+)
 from reelsplit_server.media.span import Span
 
 #: How much earlier, in seconds, each further try to enter the source aims.
@@ -62,7 +68,7 @@ class Entrance:
         self._is_mov = name.startswith("mov,mp4")
         self._has_index = self._is_mov or name.startswith("matroska")
         self._video_done = False
-        self._moved = False
+        self._moved = self._sought = False
         self._breaks_off = False
 
     def packets(
@@ -79,6 +85,7 @@ class Entrance:
             back = (0 if self._has_index else PREROLL) + (step or 0)
             target = None if step is None else self._span.low - round(back / self._span.time_base)
             at_start = target is None or target <= self._span.origin
+            self._sought = not at_start
             if at_start:
                 self._rewind()
             elif target is None or not self._seek(target):
@@ -149,15 +156,9 @@ class Entrance:
         events: list[Coded | Packet[Stream]],
         rest: Iterator[Coded | Packet[Stream]],
     ) -> Iterator[Coded | Packet[Stream]]:
-        base = self._span.time_base
-        early: list[Packet[Stream]] = []
         reach = PREROLL if self._is_mov else PREROLL + _LOOSENESS
-        if self._has_index and entry > self._span.origin and (start - entry) * base < reach:
-            # Both containers read through one file object, from where it stands.
-            position = self._file.tell()
-            with open_source(self._file) as container:
-                early = early_packets(self._file, container, self._wanted, start=entry * base) or []
-            self._file.seek(position)
+        is_near = (start - entry) * self._span.time_base < reach
+        early = self._early(entry) if self._has_index and self._sought and is_near else []
         later = unrepeated(early)
         yield from early
         for event in events:
@@ -166,6 +167,19 @@ class Entrance:
         for event in rest:
             if isinstance(event, Coded) or later(event):
                 yield event
+
+    def _early(self, entry: int) -> list[Packet[Stream]]:
+        """What other streams have before an entry that was sought: a seek passes that over."""
+        # Both containers read through one file object, from where it stands.
+        position = self._file.tell()
+        with open_source(self._file) as container:
+            if entry > self._span.origin:
+                time = entry * self._span.time_base
+                early = early_packets(self._file, container, self._wanted, start=time) or []
+            else:
+                early = first_packets(container, self._wanted)
+        self._file.seek(position)
+        return early
 
     def _events(self, elementary: Elementary) -> Iterator[Coded | Packet[Stream]]:
         last: int | None = None

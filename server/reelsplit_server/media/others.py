@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from bisect import bisect_left, bisect_right
 from collections.abc import Callable, Collection, Iterable
+from contextlib import suppress
 from fractions import Fraction
 from typing import BinaryIO
 
@@ -28,6 +29,8 @@ PREROLL_OF_CUES = Fraction(10)
 
 #: Seconds by which packets of a stream may lie apart from where the index points.
 _MARGIN = Fraction(1, 10)
+#: Packets that are looked at before the first one of the video, at most.
+_MOST_FIRST = 1000
 #: Seconds beyond the end at which even a decoder that lags behind has given all.
 _LAG = Fraction(1, 4)
 
@@ -59,6 +62,20 @@ def early_packets(
     except (av.error.FFmpegError, OddLayout):
         pass
     return None
+
+
+def first_packets(container: InputContainer, wanted: Collection[int]) -> list[Packet[Stream]]:
+    """Packets of the `wanted` streams from before the first one of the video, which is where a
+    seek to the beginning would enter. `container` has just been opened, and is used up."""
+    video = video_stream(container).index
+    found: list[Packet[Stream]] = []
+    with suppress(av.error.FFmpegError):
+        for packet in container.demux():
+            if packet.stream_index == video or len(found) == _MOST_FIRST:
+                break
+            if packet.size and packet.stream_index in wanted:
+                found.append(packet)
+    return found
 
 
 class Pending:
