@@ -282,8 +282,8 @@ def _check_header(
         if abs(said - wanted) > max(film.time_base, Fraction(0) if rate else source.time_base):
             found.append(f"the header says {said} s, not {wanted}")
     # A transport stream has no header, FFmpeg guesses from the first seconds; Matroska's is in
-    # nanoseconds.
-    if rate is not None and container != "ts":
+    # nanoseconds. An edit list may hide a picture without the one before it.
+    if rate is not None and container != "ts" and not hides:
         said = film.header_rate or Fraction(0)
         if abs(said / rate - 1) > (Fraction(1, 10**6) if container == "mkv" else 0):
             found.append(f"the header says {said} frames a second, not {rate}")

@@ -268,6 +268,17 @@ class _Flow:
         take(end.finish())
         return end
 
+    def _end_of(self, last: int, end: End) -> int:
+        """The tick at which the picture shown at `last`, the segment's last one, ends."""
+        alone = last + (self._last_duration(last) or self._track.step)
+        if end.beyond is None:
+            return alone
+        if self._plan.mode is CutMode.KEYFRAME:
+            return end.beyond
+        # Not far beyond the range where the source's picture pauses there.
+        assert self._span.high is not None
+        return min(end.beyond, max(self._span.high, alone))
+
     def _last_duration(self, pts: int) -> int | None:
         """How long the source itself says that the picture at `pts` is shown."""
         return next((each.packet.duration for each in self._group or () if each.pts == pts), None)
@@ -318,13 +329,11 @@ class _Flow:
         if hides and codec == "av1":
             # FFmpeg up to 6 gives its AV1 decoder everything, and drops nothing of what comes.
             raise CannotJoin("players show what an edit list hides of AV1 video")
-        last = int(shown[-1])
-        end_pts = last + (self._last_duration(last) or self._track.step)
-        if end.beyond is not None:
-            # Not far beyond the range where the source's picture pauses there.
-            assert span.high is not None
-            end_pts = min(end.beyond, max(span.high, end_pts))
-        self.overshoots = self._track.finish(end_pts)
+        end_pts = self._end_of(int(shown[-1]), end)
+        track_end = end_pts
+        if hides and self._copied_until is not None and self._copied_until >= end_pts:
+            track_end = self._copied_until + self._track.step
+        self.overshoots = self._track.finish(track_end)
         stop = end_pts * span.time_base
         if span.end is not None:
             self._tracks.end_at(stop)

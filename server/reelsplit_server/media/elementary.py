@@ -12,7 +12,7 @@ from av.video.stream import VideoStream
 from reelsplit_server.media.entries import picture_of
 from reelsplit_server.media.formats import Container
 from reelsplit_server.media.nal.bits import BrokenSyntax
-from reelsplit_server.media.nal.bitstream import AccessUnit, Bitstream, CannotJoin
+from reelsplit_server.media.nal.bitstream import AccessUnit, Bitstream, CannotJoin, Picture
 from reelsplit_server.media.nal.h264 import H264Bitstream
 from reelsplit_server.media.nal.hevc import HevcBitstream
 from reelsplit_server.media.nal.units import BrokenUnits, with_lengths, with_start_codes
@@ -74,7 +74,7 @@ class NalUnits:
         self._bitstream = bitstream
         self._encoder = {"h264": "libx264", "hevc": "libx265"}[codec]
         self._in_band = container is Container.TS
-        self._marks_idr_only = container in (Container.MP4, Container.MOV)
+        self._marks_sync_only = container in (Container.MP4, Container.MOV)
         self._entry: AccessUnit | None = None
 
     def read(self, packet: Packet[Stream]) -> AccessUnit:
@@ -91,8 +91,11 @@ class NalUnits:
         units = self._bitstream.copied(access)
         is_key = access is self._entry or access.picture.is_entry
         made = self._packet(units, of_encoder=False, is_key=is_key)
-        if self._marks_idr_only and access is not self._entry and not access.picture.is_sync:
-            # A player that seeks there would show pictures that lean on what it has not seen.
+        picture = access.picture
+        is_half = picture is Picture.RECOVERY or (self._marks_sync_only and not picture.is_sync)
+        if is_half and not self._in_band and access is not self._entry:
+            # A player that seeks there would show pictures that lean on what it has not seen;
+            # Chromium gives up at a recovery point.
             made.is_keyframe = False
         return made
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import suppress
 from fractions import Fraction
+from itertools import chain
 from typing import BinaryIO
 
 import av.error
@@ -66,6 +67,7 @@ class Entrance:
         self.pending = Pending(container, self.video)
         name = container.format.name
         self._is_mov = name.startswith("mov,mp4")
+        self._is_stream = name == "mpegts"
         self._has_index = self._is_mov or name.startswith("matroska")
         self._video_done = False
         self._moved = self._sought = False
@@ -80,12 +82,30 @@ class Entrance:
         `whole_group`, for one at the entry. Raises `NoEntry`; `CannotJoin` where a packet has no
         time or is corrupt.
         """
+        aim = self._span.low
+        while True:
+            entry, events, rest = self._enter(elementary, aim)
+            start = entry if whole_group else self._span.low
+            early = self._early(entry, start)
+            if early is not None and (self._has_index or start >= aim):
+                break
+            # Without an index, other streams' packets are read on the way to where they begin.
+            self._has_index, aim = False, start
+        later = unrepeated(early)
+        yield from early
+        for event in chain(events, rest):
+            if isinstance(event, Coded) or later(event):
+                yield event
+
+    def _enter(
+        self, elementary: Elementary, aim: int
+    ) -> tuple[int, list[Coded | Packet[Stream]], Iterator[Coded | Packet[Stream]]]:
+        """As `_hold` answers, from where a seek to `aim` ticks, or before, leads."""
         for step in (*_STEPS_BACK, None):
-            # Without an index to fetch them by, other streams' packets are read on the way.
             back = (0 if self._has_index else PREROLL) + (step or 0)
-            target = None if step is None else self._span.low - round(back / self._span.time_base)
+            target = None if step is None else aim - round(back / self._span.time_base)
             at_start = target is None or target <= self._span.origin
-            self._sought = not at_start
+            self._sought = self._moved or not at_start
             if at_start:
                 self._rewind()
             elif target is None or not self._seek(target):
@@ -93,10 +113,7 @@ class Entrance:
             self._moved = True
             held = self._hold(elementary)
             if held is not None:
-                entry, events, rest = held
-                start = entry if whole_group else self._span.low
-                yield from self._joined(entry, start, events, rest)
-                return
+                return held
             if at_start:
                 break
         raise NoEntry("the source has no key frame from which it could be played before the range")
@@ -149,35 +166,24 @@ class Entrance:
                 break
         return None if entry is None else (entry, [*others, *events], stream)
 
-    def _joined(
-        self,
-        entry: int,
-        start: int,
-        events: list[Coded | Packet[Stream]],
-        rest: Iterator[Coded | Packet[Stream]],
-    ) -> Iterator[Coded | Packet[Stream]]:
+    def _early(self, entry: int, start: int) -> list[Packet[Stream]] | None:
+        """What other streams have before an entry that was sought, as far as a cut at `start`
+        needs it: a seek passes that over. None where the index does not tell."""
+        origin, base = self._span.origin, self._span.time_base
         reach = PREROLL if self._is_mov else PREROLL + _LOOSENESS
-        is_near = (start - entry) * self._span.time_base < reach
-        early = self._early(entry) if self._has_index and self._sought and is_near else []
-        later = unrepeated(early)
-        yield from early
-        for event in events:
-            if isinstance(event, Coded) or later(event):
-                yield event
-        for event in rest:
-            if isinstance(event, Coded) or later(event):
-                yield event
-
-    def _early(self, entry: int) -> list[Packet[Stream]]:
-        """What other streams have before an entry that was sought: a seek passes that over."""
+        if not self._sought or self._is_stream or (start - entry) * base >= reach:
+            return []
+        is_first = (entry - origin) * base <= reach
+        if not is_first and not self._has_index:
+            return []
         # Both containers read through one file object, from where it stands.
         position = self._file.tell()
         with open_source(self._file) as container:
-            if entry > self._span.origin:
-                time = entry * self._span.time_base
-                early = early_packets(self._file, container, self._wanted, start=time) or []
+            early: list[Packet[Stream]] | None
+            if is_first:
+                early = first_packets(container, self._wanted, entry)
             else:
-                early = first_packets(container, self._wanted)
+                early = early_packets(self._file, container, self._wanted, start=entry * base)
         self._file.seek(position)
         return early
 
@@ -234,11 +240,10 @@ class Entrance:
         same one."""
         if not self._moved:
             return
-        is_stream = self.container.format.name == "mpegts"
-        start = 0 if is_stream else self.container.start_time or 0
+        start = 0 if self._is_stream else self.container.start_time or 0
         with suppress(av.error.FFmpegError):
             # A seek by time may land behind the first key frame where there is no index.
-            self.container.seek(start, unsupported_byte_offset=is_stream)
+            self.container.seek(start, unsupported_byte_offset=self._is_stream)
 
     def _seek(self, target: int) -> bool:
         if self._is_mov:

@@ -105,17 +105,17 @@ class Matroska:
                 yield Cluster(position, start, end)
             position = end
 
-    def head_of(self, cluster: Cluster, *, until: int) -> list[Block]:
-        """A cluster's blocks up to the first key frame of the track with the number `until`,
-        which is left out."""
+    def head_of(self, cluster: Cluster, *, until: int, time: int) -> list[Block]:
+        """A cluster's blocks up to the key frame of the track with the number `until` that is
+        shown at `time`, in ticks, or later; it is left out."""
         blocks: list[Block] = []
-        time = 0
+        base = 0
         for element, start, end in self._level(cluster.start, cluster.end):
             if element == _TIMESTAMP:
-                time = unsigned(self._bytes(start, end))
+                base = unsigned(self._bytes(start, end))
             elif element in (SIMPLE_BLOCK, GROUP):
-                block = self._whole(element, start, end, time)
-                if block.track == until and block.key:
+                block = self._whole(element, start, end, base)
+                if block.track == until and block.key and block.time >= time:
                     return blocks
                 blocks.append(block)
         raise OddLayout

@@ -29,7 +29,7 @@ PREROLL_OF_CUES = Fraction(10)
 
 #: Seconds by which packets of a stream may lie apart from where the index points.
 _MARGIN = Fraction(1, 10)
-#: Packets that are looked at before the first one of the video, at most.
+#: Packets that are kept of those before an entry near the beginning, at most.
 _MOST_FIRST = 1000
 #: Seconds beyond the end at which even a decoder that lags behind has given all.
 _LAG = Fraction(1, 4)
@@ -64,14 +64,17 @@ def early_packets(
     return None
 
 
-def first_packets(container: InputContainer, wanted: Collection[int]) -> list[Packet[Stream]]:
-    """Packets of the `wanted` streams from before the first one of the video, which is where a
-    seek to the beginning would enter. `container` has just been opened, and is used up."""
+def first_packets(
+    container: InputContainer, wanted: Collection[int], until: int
+) -> list[Packet[Stream]]:
+    """Packets of the `wanted` streams from before the video's packet that is shown at `until`
+    ticks, read from the beginning. `container` has just been opened, and is used up."""
     video = video_stream(container).index
     found: list[Packet[Stream]] = []
     with suppress(av.error.FFmpegError):
         for packet in container.demux():
-            if packet.stream_index == video or len(found) == _MOST_FIRST:
+            is_there = packet.stream_index == video and (packet.pts or 0) >= until
+            if is_there or len(found) == _MOST_FIRST:
                 break
             if packet.size and packet.stream_index in wanted:
                 found.append(packet)
@@ -226,7 +229,7 @@ def _before_key(layout: Matroska, video: int, start: int, since: int) -> list[Bl
     earlier = []
     for cluster in layout.clusters(before.cluster):
         if cluster.position >= key.cluster:
-            blocks = layout.head_of(cluster, until=video)
+            blocks = layout.head_of(cluster, until=video, time=key.time)
             break
         earlier.append(cluster)
     for cluster in reversed(earlier):

@@ -25,8 +25,8 @@ if TYPE_CHECKING:
 _KEPT_TAGS = ("title", "artist", "comment", "date", "description", "copyright")
 
 #: Units a second of an MP4's overall clock. The default of 1000 rounds edit lists to
-#: milliseconds; this one divides by every usual frame and sample rate.
-_MOVIE_TIMESCALE = 48_000
+#: milliseconds; this one divides by every usual frame rate.
+MOVIE_TIMESCALE = 240_000
 
 
 @contextmanager
@@ -56,7 +56,7 @@ class Output:
         self._closers: list[Callable[[Path], None]] = []
         options: dict[str, str] = {}
         if self.is_iso:
-            options = {"movflags": "+faststart", "movie_timescale": str(_MOVIE_TIMESCALE)}
+            options = {"movflags": "+faststart", "movie_timescale": str(MOVIE_TIMESCALE)}
         elif container in (Container.MKV, Container.WEBM):
             # Half an audio packet may begin before the first frame; the video must not move.
             options = {"avoid_negative_ts": "disabled"}

@@ -19,6 +19,7 @@ from reelsplit_server.media.container import open_source, video_stream
 from reelsplit_server.media.errors import MediaError
 from reelsplit_server.media.formats import Container
 from reelsplit_server.media.mp4_edit import lengths
+from reelsplit_server.media.output import MOVIE_TIMESCALE
 from reelsplit_server.media.placed import AudioPlaced
 from reelsplit_server.media.trial import Trial, VerificationFailed, failed
 from reelsplit_server.media.written import Written
@@ -28,7 +29,7 @@ __all__ = ["Expected", "VerificationFailed", "Verified", "verify"]
 #: These keep times to the tick.
 _EXACT = (Container.MP4, Container.MOV)
 #: Seconds: of the clock in which an edit list says how long it is.
-_MOVIE_TICK = Fraction(1, 48_000)
+_MOVIE_TICK = Fraction(1, MOVIE_TIMESCALE)
 #: Seconds by which a header may say more than the packets: encoders' delays are in it.
 _SLACK = Fraction(1, 10)
 #: The part of a rate by which the header may miss it: Matroska has whole nanoseconds a frame.

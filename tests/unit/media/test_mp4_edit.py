@@ -15,12 +15,13 @@ from av.packet import Packet
 from reelsplit_server.media.errors import MediaError
 from reelsplit_server.media.mp4_edit import hide_after, lengths
 from reelsplit_server.media.mp4_index import read_mp4_index
+from reelsplit_server.media.output import MOVIE_TIMESCALE
 from tests.clips import AudioTrack, make_clip, read_numbers
 
 SIZE = (192, 112)
 FRAMES = 24
 _RAW_PICTURES = ("-an", "-fps_mode", "passthrough", "-f", "rawvideo", "-pix_fmt", "gray")
-OPTIONS = {"movflags": "+faststart", "movie_timescale": "48000"}
+OPTIONS = {"movflags": "+faststart", "movie_timescale": str(MOVIE_TIMESCALE)}
 
 
 def clip(path: Path, *, options: dict[str, str] | None = None, **settings: Any) -> Path:
@@ -68,7 +69,7 @@ def test_not_one_frame_more_nor_less(tmp_path: Path, bframes: int, rate: Fractio
         shutil.copy(source, path)
         hide_after(path, count / rate)
         assert read_numbers(path) == list(range(count))
-        assert durations(path)[1] == Fraction(int(count / rate * 48_000), 48_000)
+        assert durations(path)[1] == Fraction(int(count / rate * MOVIE_TIMESCALE), MOVIE_TIMESCALE)
         with path.open("rb") as file:
             index = read_mp4_index(file, 1)
         assert index is not None

@@ -16,6 +16,7 @@ from av.packet import Packet
 
 from reelsplit_server.media.formats import Container
 from reelsplit_server.media.mp4_edit import hide_after
+from reelsplit_server.media.output import MOVIE_TIMESCALE
 from reelsplit_server.media.placed import AudioPlaced
 from reelsplit_server.media.verify import Expected, VerificationFailed, verify
 from tests.clips import AudioTrack, make_clip
@@ -24,8 +25,8 @@ RATE = 24
 GOP = 12
 FRAMES = 48
 OPTIONS = {
-    "mp4": {"movflags": "+faststart", "movie_timescale": "48000"},
-    "mov": {"movflags": "+faststart", "movie_timescale": "48000"},
+    "mp4": {"movflags": "+faststart", "movie_timescale": str(MOVIE_TIMESCALE)},
+    "mov": {"movflags": "+faststart", "movie_timescale": str(MOVIE_TIMESCALE)},
     "mkv": {"avoid_negative_ts": "disabled"},
     "webm": {"avoid_negative_ts": "disabled"},
     "ts": {},
@@ -485,7 +486,7 @@ def test_a_frame_shown_before_it_is_decoded_fails(tmp_path: Path) -> None:
 
 
 def test_a_file_that_says_it_is_shorter_than_its_video_fails(good: Path, tmp_path: Path) -> None:
-    path = patched(good, tmp_path / "wrong.mp4", b"mvhd", 16, (48_000).to_bytes(4, "big"))
+    path = patched(good, tmp_path / "wrong.mp4", b"mvhd", 16, MOVIE_TIMESCALE.to_bytes(4, "big"))
     assert failing(path, expected(path)) == "duration"
 
 
