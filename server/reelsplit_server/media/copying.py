@@ -140,6 +140,8 @@ class _Flow:
         """Since the last entry before the end, in decoding order; None once it is too large."""
         self._group_size = 0
         self._copied_until: int | None = None
+        self._sets: bytes | None = None
+        """The encoder's parameter sets that are in the header."""
         self.overshoots = False
         """Whether the header will say that the video lasts longer than it does."""
 
@@ -301,9 +303,11 @@ class _Flow:
 
     def _tail(self, end: End) -> int:
         """Encode what is shown before the end and was not copied; answers how many frames."""
-        low, high = (self._copied_until or 0) + 1, self._span.high
         if not end.left:
             return 0
+        if self._copied_until is None:
+            raise CannotJoin("no picture in the range can be copied")
+        low, high = self._copied_until + 1, self._span.high
         video, threads = self._entrance.video, self._plan.threads
         if not self._elementary.joins or self._sets is None:
             raise CannotJoin("the pictures at the end of the range lean on later ones")
