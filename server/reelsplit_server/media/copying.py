@@ -272,7 +272,7 @@ class _Flow:
 
     def _end_of(self, last: int, end: End) -> int:
         """The tick at which the picture shown at `last`, the segment's last one, ends."""
-        alone = last + (self._last_duration(last) or self._track.step)
+        alone = last + self._last_duration(last)
         if end.beyond is None:
             return alone
         if self._plan.mode is CutMode.KEYFRAME:
@@ -281,9 +281,12 @@ class _Flow:
         assert self._span.high is not None
         return min(end.beyond, max(self._span.high, alone))
 
-    def _last_duration(self, pts: int) -> int | None:
-        """How long the source itself says that the picture at `pts` is shown."""
-        return next((each.packet.duration for each in self._group or () if each.pts == pts), None)
+    def _last_duration(self, pts: int) -> int:
+        """Ticks that the picture at `pts` is shown, by what the source itself says."""
+        usual = self._track.step
+        said = next((each.packet.duration for each in self._group or () if each.pts == pts), None)
+        # What is a rounding away from the usual is the usual.
+        return said if said and abs(said - usual) > 1 else usual
 
     def _keep_for_tail(self, coded: Coded) -> None:
         is_before_end = not self._span.ends_before(coded.pts)

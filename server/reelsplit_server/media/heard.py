@@ -44,8 +44,11 @@ class Heard:
             raise failed("audio", f"{self._name} has packets without a time")
         if self._first is None:
             self._first = pts
-        elif pts <= self._last:
+        elif pts < self._last:
             raise failed("audio", f"{self._name} goes back in time at {self._at(pts)}")
+        elif pts == self._last:
+            # Where an edit is shorter than a packet, FFmpeg puts pre-roll at 0, too.
+            self._skip = 0
         self._last, self._duration = pts, packet.duration or 0
         self._usual = max(self._usual, self._duration)
         self._final = packet

@@ -28,6 +28,9 @@ _KEPT_TAGS = ("title", "artist", "comment", "date", "description", "copyright")
 #: milliseconds; this one divides by every usual frame rate.
 MOVIE_TIMESCALE = 240_000
 
+#: Seconds at which an MPEG-TS begins.
+_TS_OFFSET = 1
+
 
 @contextmanager
 def writing() -> Iterator[None]:
@@ -60,6 +63,9 @@ class Output:
         elif container in (Container.MKV, Container.WEBM):
             # Half an audio packet may begin before the first frame; the video must not move.
             options = {"avoid_negative_ts": "disabled"}
+        elif container is Container.TS:
+            # Its clock has no numbers below zero, and decoding begins before showing does.
+            options = {"output_ts_offset": str(_TS_OFFSET)}
         with writing():
             self.file: OutputContainer = av.open(
                 str(path), "w", format=MUXERS[container], container_options=options

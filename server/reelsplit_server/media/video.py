@@ -153,7 +153,9 @@ class VideoWriter:
         if isinstance(self._cadence, NewRate):
             usual = max(1, self._last_duration or usual)
         if beyond is None:
-            return self._last_duration or usual
+            # What is a rounding away from the usual is the usual.
+            said = self._last_duration
+            return said if said and abs(said - usual) > 1 else usual
         high = self._span.high
         assert high is not None
         return min(beyond - self._last_pts, max(high - self._last_pts, usual))
