@@ -9,10 +9,6 @@ from tests.cutting.totals import Totals, table
 TOTALS: dict[str, Totals] = {}
 
 
-def pytest_configure(config: pytest.Config) -> None:
-    config.addinivalue_line("markers", "matrix: all cuts of all clips; run with -m matrix")
-
-
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
     if TOTALS:
         terminalreporter.section("cuts of the matrix")

@@ -9,7 +9,7 @@ from typing import Union
 from av.packet import Packet
 from av.stream import Stream
 
-from reelsplit_server.media.ends import MOST_REORDERED, Coded
+from reelsplit_server.media.ends import MOST_REORDERED, PACKET_OVERHEAD, Coded
 from reelsplit_server.media.nal.bitstream import CannotJoin, Picture
 from reelsplit_server.media.span import Span
 
@@ -94,7 +94,8 @@ def whole_group(
     """Read on from an entry at or before the span, for a copy that begins there.
 
     `hides`: what lies before the span is to be hidden, so `first` is in the span; else `first` is
-    the entry, or t = 0 where that is later and the output `hides_preroll`.
+    the entry, or t = 0 where that is later and the output `hides_preroll`. Raises `MediaError`
+    with ``RANGE_OUTSIDE_SOURCE`` where the source ends before a span that is to be left alone.
     """
     reading = _Reading(events)
     entry = next(iter(reading), None)
@@ -111,7 +112,7 @@ def whole_group(
             if len(inside) > MOST_REORDERED:
                 break
         if not inside:
-            raise CannotJoin("the source ends there")
+            raise span.empty(None)
         first = min(inside)
     return Approach(
         before=(),
@@ -125,7 +126,7 @@ def whole_group(
 
 
 class _Reading:
-    """Video out of the events, within a bound of memory; the rest is put aside."""
+    """Video out of the events; the rest is put aside. All within a bound of memory."""
 
     def __init__(self, events: Iterator[Event]) -> None:
         self._events = events
@@ -134,13 +135,14 @@ class _Reading:
 
     def __iter__(self) -> Iterator[Coded]:
         for event in self._events:
-            if isinstance(event, Packet):
-                self.others.append(event)
-                continue
-            self._size += event.packet.size
+            packet = event if isinstance(event, Packet) else event.packet
+            self._size += packet.size + PACKET_OVERHEAD
             if self._size > _MOST_HELD:
                 raise CannotJoin("the next key frame lies too far from the beginning of the range")
-            yield event
+            if isinstance(event, Packet):
+                self.others.append(event)
+            else:
+                yield event
 
     def leading(self, entry: Coded) -> tuple[list[Coded], list[Coded]]:
         """The entry's leading pictures, and the one that ends their row, if any."""

@@ -21,7 +21,7 @@ from reelsplit_server.media.cadence import nominal_rate
 from reelsplit_server.media.container import open_source, video_stream
 from reelsplit_server.media.decoding import time_base
 from reelsplit_server.media.elementary import elementary_of
-from reelsplit_server.media.ends import AtEntry, Coded, Covering, End, GapFree
+from reelsplit_server.media.ends import PACKET_OVERHEAD, AtEntry, Coded, Covering, End, GapFree
 from reelsplit_server.media.entrance import Entrance
 from reelsplit_server.media.errors import MediaError
 from reelsplit_server.media.formats import VIDEO_IN, Container
@@ -62,7 +62,8 @@ def copy(
     """Write the plan's range to `path` in its mode: AUTO, KEYFRAME or EDIT_LIST.
 
     `origin` is the source's tick of t = 0. Raises `CannotJoin` where copying is impossible, at any
-    time: what was written is worth nothing then. Raises `MediaError` as `Output` and `Tracks` do.
+    time: what was written is worth nothing then. Raises `MediaError` as `Output` and `Tracks` do,
+    and with ``RANGE_OUTSIDE_SOURCE`` where no frame lies in the range.
     """
     try:
         return _copy(file, plan, origin, path, on_progress)
@@ -254,9 +255,13 @@ class _Flow:
             for coded in ready:
                 packet = self._elementary.copied(coded.packet, coded.access)
                 self._track.push(packet, coded.pts)
-                self._copied_until = max(coded.pts, self._copied_until or coded.pts)
+                until = self._copied_until
+                self._copied_until = coded.pts if until is None else max(coded.pts, until)
                 if coded.pts >= hidden_until and (shown_before is None or coded.pts < shown_before):
                     self._shows(coded.pts)
+                if shown_before is None and self._span.ends_before(coded.pts):
+                    # The next key frame may be hours away.
+                    self._tracks.hold_end(coded.pts * self._span.time_base)
 
         for event in chain((way.entry, *kept_leading, *way.after), events):
             if isinstance(event, Packet):
@@ -272,14 +277,14 @@ class _Flow:
 
     def _end_of(self, last: int, end: End) -> int:
         """The tick at which the picture shown at `last`, the segment's last one, ends."""
-        alone = last + self._last_duration(last)
         if end.beyond is None:
-            return alone
+            return last + self._last_duration(last)
         if self._plan.mode is CutMode.KEYFRAME:
             return end.beyond
-        # Not far beyond the range where the source's picture pauses there.
+        # Not far beyond the range where the source's picture pauses there: what the source says
+        # of its duration may be the whole pause.
         assert self._span.high is not None
-        return min(end.beyond, max(self._span.high, alone))
+        return min(end.beyond, max(self._span.high, last + self._track.step))
 
     def _last_duration(self, pts: int) -> int:
         """Ticks that the picture at `pts` is shown, by what the source itself says."""
@@ -294,7 +299,7 @@ class _Flow:
             self._group, self._group_size = [], 0
             self._quantisers = []
         self._note_quantiser(coded)
-        self._group_size += coded.packet.size
+        self._group_size += coded.packet.size + PACKET_OVERHEAD
         if self._group_size > _MOST_HELD:
             self._group = None
         if self._group is not None:
@@ -329,7 +334,11 @@ class _Flow:
     def _finish(self, end: End, head: int, tail: int) -> Made:
         span, source = self._span, self._entrance.video
         shown = np.sort(np.array(self._times, dtype=np.int64))
-        if not len(shown) or np.any(np.diff(shown) <= 0):
+        early = int(np.searchsorted(shown, span.low))
+        if early == len(shown) or span.ends_before(int(shown[early])):
+            beyond = end.beyond if early == len(shown) else int(shown[early])
+            raise span.empty(beyond)
+        if np.any(np.diff(shown) <= 0):
             raise CannotJoin("two pictures of the source are shown at the same time")
         codec = source.codec_context.codec.canonical_name
         hides = self._track.frame_count > len(shown)
@@ -362,7 +371,7 @@ class _Flow:
             span=span,
             start_pts=int(shown[0]),
             end_pts=end_pts,
-            early_frames=int(np.searchsorted(shown, span.low)),
+            early_frames=early,
             placed=np.array([self._track.place(int(pts)) for pts in shown], dtype=np.int64),
             placed_end=self._track.place(end_pts),
             time_base=self._track.time_base,

@@ -16,6 +16,7 @@ from reelsplit_server.media.nal.bitstream import AccessUnit, Bitstream, CannotJo
 from reelsplit_server.media.nal.h264 import H264Bitstream
 from reelsplit_server.media.nal.hevc import HevcBitstream
 from reelsplit_server.media.nal.units import BrokenUnits, with_lengths, with_start_codes
+from reelsplit_server.media.packet_view import is_hidden
 
 #: Where a picture of MPEG-4 begins.
 _VOP = b"\x00\x00\x01\xb6"
@@ -143,7 +144,9 @@ class Whole:
         """See `Elementary.read`."""
         data = bytes(packet)
         if self._codec == "mpeg4" and data.count(_VOP) != 1:
-            raise CannotJoin("its packets hold several pictures, or none")
+            raise CannotJoin("the source's packets hold several pictures, or none")
+        if is_hidden(self._codec, memoryview(data)):
+            raise CannotJoin("some of the source's pictures are never shown")
         return AccessUnit(
             units=(),
             picture=picture_of(self._codec, data, is_key=packet.is_keyframe),

@@ -17,7 +17,13 @@ from reelsplit_server.media.decoding import time_base
 from reelsplit_server.media.errors import MediaError
 from reelsplit_server.media.made import Made
 from reelsplit_server.media.mp4_edit import hide_after
-from reelsplit_server.media.others import PREROLL, PREROLL_OF_CUES, early_packets
+from reelsplit_server.media.others import (
+    PREROLL,
+    PREROLL_OF_CUES,
+    early_packets,
+    is_stale,
+    sounds_of,
+)
 from reelsplit_server.media.output import Output
 from reelsplit_server.media.plan import Action, CutMode, RenderPlan, StreamKind, StreamOutcome
 from reelsplit_server.media.reader import Reader
@@ -46,7 +52,7 @@ def encode(
             base = time_base(video_stream(container))
             span = Span.of(start=plan.start, end=plan.end, origin=origin, time_base=base)
             outcomes = plan_others(container, plan)
-            wanted = kept(outcomes)
+            wanted, sounds = kept(outcomes), sounds_of(container)
             has_cues = "mov" not in container.format.name and any(
                 outcome.kind is StreamKind.SUBTITLE and outcome.action is not Action.DROPPED
                 for outcome in outcomes
@@ -70,7 +76,9 @@ def encode(
             if isinstance(event, VideoFrame):
                 first = event
                 break
-            early.append(event)
+            # The entry may lie hours before the range.
+            if not is_stale(event, span.low * span.time_base, sounds):
+                early.append(event)
             if reader.video_done:
                 break
         if first is None:
@@ -149,23 +157,13 @@ def encode(
 
 def _nothing_found(span: Span, damaged: int, beyond: int | None) -> MediaError:
     """The error for a range out of which no frame came."""
-    until = "its end" if span.end is None else f"{float(span.end):.3f} s"
-    asked = f"{float(span.start):.3f} s to {until}"
     if damaged:
         return MediaError(
             "SOURCE_DAMAGED",
-            f"No frame from {asked} can be decoded: the source is corrupt there.",
+            f"No frame from {span} can be decoded: the source is corrupt there.",
             metadata={"broken": str(damaged)},
         )
-    if beyond is not None:
-        return MediaError(
-            "RANGE_OUTSIDE_SOURCE",
-            f"The source shows no new frame from {asked}; the next one comes at "
-            f"{float(span.offset(beyond)):.3f} s.",
-        )
-    return MediaError(
-        "RANGE_OUTSIDE_SOURCE", f"The source's video ends before the range from {asked}."
-    )
+    return span.empty(beyond)
 
 
 def _close_quietly(output: Output) -> None:

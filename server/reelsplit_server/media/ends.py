@@ -9,10 +9,15 @@ from typing import Protocol
 from av.packet import Packet
 from av.stream import Stream
 
-from reelsplit_server.media.nal.bitstream import AccessUnit
+from reelsplit_server.media.nal.bitstream import AccessUnit, CannotJoin
 
 #: Pictures that another can overtake between decoding and showing, at most, in any codec here.
 MOST_REORDERED = 16
+#: Bytes that a packet takes in memory besides its own.
+PACKET_OVERHEAD = 1000
+#: Pictures that are held for a decision, at most: one may be decoded long before it is shown, but
+#: no encoder makes such rows.
+_MOST_HELD = 16 * MOST_REORDERED
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -38,7 +43,9 @@ class End(Protocol):
     """How many pictures shown before the end are not copied; known after `finish`."""
 
     def push(self, coded: Coded) -> list[Coded]:
-        """Take a picture; answers those that are now certain to be copied, in order."""
+        """Take a picture; answers those that are now certain to be copied, in order.
+
+        Raises `CannotJoin` where the order of decoding is too far from that of showing."""
 
     def finish(self) -> list[Coded]:
         """The last ones to be copied. Called once, when `done` or at the end of the source."""
@@ -74,7 +81,7 @@ class GapFree(_Watch):
 
     def push(self, coded: Coded) -> list[Coded]:
         self._see(coded)
-        self._pending.append(coded)
+        _hold(self._pending, coded)
         if len(self._pending) < 4 * MOST_REORDERED:
             return []
         return self._take(len(self._pending) - MOST_REORDERED - 1)
@@ -129,7 +136,7 @@ class AtEntry(_Watch):
     def push(self, coded: Coded) -> list[Coded]:
         if self._entry:
             if coded.pts < self._entry[0].pts:
-                self._entry.append(coded)
+                _hold(self._entry, coded)
             else:
                 self.done = True
             return []
@@ -143,3 +150,9 @@ class AtEntry(_Watch):
             return self._entry
         self.beyond = self._entry[0].pts if self._entry else None
         return []
+
+
+def _hold(row: list[Coded], coded: Coded) -> None:
+    if len(row) >= _MOST_HELD:
+        raise CannotJoin("the source's pictures are stored far from the order of showing them")
+    row.append(coded)

@@ -16,7 +16,7 @@ from av.stream import Discard, Stream
 from reelsplit_server.media.container import open_source, video_stream
 from reelsplit_server.media.decoding import Damage, frame_rate
 from reelsplit_server.media.elementary import Elementary
-from reelsplit_server.media.ends import Coded
+from reelsplit_server.media.ends import PACKET_OVERHEAD, Coded
 from reelsplit_server.media.holes import Holes
 from reelsplit_server.media.nal.bits import BrokenSyntax
 from reelsplit_server.media.nal.bitstream import AccessUnit, CannotJoin, Picture
@@ -26,6 +26,8 @@ from reelsplit_server.media.others import (
     Pending,
     early_packets,
     first_packets,
+    is_stale,
+    sounds_of,
     unrepeated,
 )
 from reelsplit_server.media.span import Span
@@ -65,6 +67,7 @@ class Entrance:
             if stream.index != self.video.index and stream.index not in wanted:
                 stream.discard = Discard.all
         self.pending = Pending(container, self.video)
+        self._sounds = sounds_of(container)
         name = container.format.name
         self._is_mov = name.startswith("mov,mp4")
         self._is_stream = name == "mpegts"
@@ -145,20 +148,27 @@ class Entrance:
         entry: int | None = None
         others: list[Packet[Stream]] = []
         events: list[Coded | Packet[Stream]] = []
-        size = 0
+        # Bytes held: in all, and of `others`.
+        size = aside = 0
         stream = self._events(elementary)
         for event in stream:
+            if isinstance(event, Coded) and event.pts <= low and event.access.picture.is_entry:
+                is_first, entry = entry is None, event.pts
+                # What other streams had since the entry before may be wanted still.
+                moved = [each for each in events if isinstance(each, Packet)]
+                others += moved
+                aside = size if is_first else aside + sum(map(_weight, moved))
+                if aside > _MOST_HELD // 2:
+                    since = entry * self._span.time_base
+                    others = [each for each in others if not is_stale(each, since, self._sounds)]
+                    aside = sum(map(_weight, others))
+                events, size = [], aside
+            size += _weight(event)
+            if size > _MOST_HELD:
+                raise CannotJoin("the last key frame lies too far before the range")
             if isinstance(event, Packet):
                 (others if entry is None else events).append(event)
                 continue
-            if event.pts <= low and event.access.picture.is_entry:
-                entry, size = event.pts, 0
-                # What other streams had since the entry before may be wanted still.
-                others += [each for each in events if isinstance(each, Packet)]
-                events = []
-            size += event.packet.size
-            if size > _MOST_HELD:
-                raise CannotJoin("the last key frame lies too far before the range")
             if entry is not None:
                 events.append(event)
             # A later entry is shown later than all pictures before it.
@@ -211,6 +221,8 @@ class Entrance:
                 last = packet.dts
             if packet.is_discard and packet.pts >= self._span.low and self._span.high is None:
                 raise CannotJoin("an edit list of the source hides its last pictures")
+            if self._has_other_sets(packet):
+                raise CannotJoin("the source's parameter sets change on the way")
             try:
                 access = elementary.read(packet)
             except (BrokenUnits, BrokenSyntax) as error:
@@ -219,6 +231,13 @@ class Entrance:
         if not self._video_done and holes.at_end(self._span.high):
             at = None if last is None else last * self._span.time_base
             self.damage.note("the file breaks off", at)
+
+    def _has_other_sets(self, packet: Packet[Stream]) -> bool:
+        """Whether the container gives another header than the stream's from here on: an MP4 with
+        several sample descriptions, an FLV with a new sequence header."""
+        if not packet.has_sidedata("new_extradata"):
+            return False
+        return bytes(packet.get_sidedata("new_extradata")) != self.video.codec_context.extradata
 
     def _demuxed(self) -> Iterator[Packet[Stream]]:
         """All packets that carry data; what the demuxer trips over is noted."""
@@ -252,6 +271,11 @@ class Entrance:
             target += round(1 / frame_rate(self.video) / self._span.time_base / 2)
         try:
             self.container.seek(target, stream=self.video)
-        except av.error.FFmpegError:
+        except (av.error.FFmpegError, OverflowError):
             return False
         return True
+
+
+def _weight(event: Coded | Packet[Stream]) -> int:
+    """Bytes that it takes in memory."""
+    return PACKET_OVERHEAD + (event if isinstance(event, Packet) else event.packet).size

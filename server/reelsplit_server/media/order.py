@@ -9,13 +9,19 @@ from heapq import heappop, heappush
 from av.packet import Packet
 from av.stream import Stream
 
+from reelsplit_server.media.nal.bitstream import CannotJoin
+
+#: Packets that are held at most: more than any encoder overtakes at once.
+_MOST_HELD = 512
+
 
 class Order:
     """Takes packets in decoding order with their pts; gives them back with dts and duration.
 
     The n-th packet is decoded when the (n - depth)-th picture is shown, which never is after its
     own time if no picture overtakes more than `depth` others. A packet is held until the picture
-    after it is known: about `depth` packets.
+    after it is known: about `depth` packets. Raises `CannotJoin` where that never comes, as two
+    pictures are shown at the same time.
     """
 
     def __init__(self, *, depth: int, step: int) -> None:
@@ -31,6 +37,8 @@ class Order:
 
     def push(self, packet: Packet[Stream]) -> Iterator[Packet[Stream]]:
         assert packet.pts is not None
+        if len(self._held) >= _MOST_HELD:
+            raise CannotJoin("two pictures of the source are shown at the same time")
         self._held.append(packet)
         heappush(self._heap, packet.pts)
         if len(self._heap) > self._depth:

@@ -31,6 +31,8 @@ PREROLL_OF_CUES = Fraction(10)
 _MARGIN = Fraction(1, 10)
 #: Packets that are kept of those before an entry near the beginning, at most.
 _MOST_FIRST = 1000
+#: Seconds before a cut by which sound is of no use to it, whatever its codec.
+_STALE = Fraction(2)
 #: Seconds beyond the end at which even a decoder that lags behind has given all.
 _LAG = Fraction(1, 4)
 
@@ -79,6 +81,21 @@ def first_packets(
             if packet.size and packet.stream_index in wanted:
                 found.append(packet)
     return found
+
+
+def sounds_of(container: InputContainer) -> set[int]:
+    """The indexes of the streams of sound."""
+    return {stream.index for stream in container.streams.audio}
+
+
+def is_stale(packet: Packet[Stream], start: Fraction, sounds: Collection[int]) -> bool:
+    """Whether it is of the streams `sounds`, and too long before `start`, seconds on the source's
+    own clock, for a cut there."""
+    time = packet.dts if packet.dts is not None else packet.pts
+    # The packet's container may be closed by now: it must not be asked for its stream.
+    if time is None or packet.stream_index not in sounds:
+        return False
+    return (time + (packet.duration or 0)) * packet.time_base < start - _STALE
 
 
 class Pending:

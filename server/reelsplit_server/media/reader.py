@@ -149,7 +149,7 @@ class Reader:
             target += self._step // 2
         try:
             self.container.seek(target, stream=self.video)
-        except av.error.FFmpegError:
+        except (av.error.FFmpegError, OverflowError):
             return False
         self._last, self._moved = None, 0
         self._holes.rewind()

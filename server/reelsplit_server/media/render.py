@@ -77,6 +77,10 @@ def render(
             reason = (
                 f"the whole segment was encoded, as the copy failed its check: {failure.message}"
             )
+        except MediaError as refusal:
+            if plan.mode is not CutMode.AUTO or refusal.reason != "CONTAINER_REFUSED":
+                raise
+            reason = "the whole segment was encoded, as the container refused what was copied"
     made = encode(file, plan, origin, path, on_progress)
     if reason is not None:
         both = reason if made.reason is None else f"{reason}; {made.reason}"

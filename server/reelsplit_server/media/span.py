@@ -6,6 +6,8 @@ import math
 from dataclasses import dataclass
 from fractions import Fraction
 
+from reelsplit_server.media.errors import MediaError
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Span:
@@ -38,6 +40,21 @@ class Span:
     def offset(self, pts: int) -> Fraction:
         """Seconds from t = 0."""
         return (pts - self.origin) * self.time_base
+
+    def __str__(self) -> str:
+        until = "its end" if self.end is None else f"{float(self.end):.3f} s"
+        return f"{float(self.start):.3f} s to {until}"
+
+    def empty(self, beyond: int | None) -> MediaError:
+        """The error where the source shows no frame in it. `beyond`: ticks of the next one."""
+        if beyond is None:
+            told = f"The source's video ends before the range from {self}."
+        else:
+            told = (
+                f"The source shows no new frame from {self}; the next one comes at "
+                f"{float(self.offset(beyond)):.3f} s."
+            )
+        return MediaError("RANGE_OUTSIDE_SOURCE", told)
 
     def ends_before(self, pts: int) -> bool:
         return self.high is not None and pts >= self.high

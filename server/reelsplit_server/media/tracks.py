@@ -27,6 +27,8 @@ from reelsplit_server.media.subtitles import SubtitleWriter, plan_subtitle
 _MOST_TRACKS = 32
 #: Seconds by which a packet may reach over an end.
 _OVERLAP = Fraction(1, 5)
+#: Packets that are held without a look whether some could be let go.
+_FEW = 100
 
 
 def plan_others(container: InputContainer, plan: RenderPlan) -> list[StreamOutcome]:
@@ -129,6 +131,8 @@ class Tracks:
                 with writing():
                     output.file.add_stream_from_template(stream)
         self._held: list[Packet[Stream]] | None = None
+        self._left = 0
+        """How many were held on when some were let go last."""
         self._held_from = Fraction(0)
         self._waiting: set[int] = set()
         """Streams of which packets are held."""
@@ -141,13 +145,14 @@ class Tracks:
 
     def hold_end(self, until: Fraction) -> None:
         """The end is not known yet, but is not before `until`: keep back what lies there. Called
-        again with a later time, it lets go what lies before that one."""
+        again with a later time, it lets go what lies before that one, once that is worth it."""
         self._held_from = until - _OVERLAP
         if self._held is None:
             self._held = []
             self._set_end(None)
-        else:
+        elif len(self._held) > 2 * self._left + _FEW:
             self._release()
+            self._left = len(self._held)
 
     def end_at(self, end: Fraction) -> None:
         """`end`: seconds on the source's own clock."""
