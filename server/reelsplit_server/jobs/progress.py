@@ -84,7 +84,9 @@ class Meter:
         """So much of a segment was made."""
         if index not in self._running:
             return
-        self._running[index] = (self._running[index][0], fraction, frames)
+        seconds, before, _ = self._running[index]
+        # A segment that is encoded after all begins anew.
+        self._running[index] = (seconds, max(before, fraction), frames)
         self._segment_rates[index].add(now, frames)
         self._advance(now)
 

@@ -205,7 +205,8 @@ def _describe(segment: Segment, result: RenderResult) -> Segment:
         bounds=SegmentBounds(
             start_offset=result.start,
             end_offset=result.end,
-            start_frame=first,
+            # What a source hides before its first frame has no number.
+            start_frame=max(0, first),
             end_frame=first + result.frame_count if snaps and counted else before.end_frame,
             start_pts=result.start_pts,
             end_pts=result.end_pts,
