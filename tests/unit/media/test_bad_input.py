@@ -14,7 +14,7 @@ from av.stream import Stream
 from hypothesis import given, seed, settings
 from hypothesis import strategies as st
 
-from reelsplit_server.media import approach, copying, entrance
+from reelsplit_server.media import approach, entrance, splice
 from reelsplit_server.media.render import CutMode
 from tests.clips import AudioTrack, make_clip
 from tests.unit.media.broken import (
@@ -386,7 +386,7 @@ def test_any_number_of_nal_units_in_one_packet(sources: Path, tmp_path: Path) ->
 def test_groups_larger_than_the_memory_that_is_given_to_them(
     sources: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, most: int
 ) -> None:
-    for module in (approach, entrance, copying):
+    for module in (approach, entrance, splice):
         monkeypatch.setattr(module, "_MOST_HELD", most)
     for mode in MODES:
         for ending in ("mp4", "ts"):
@@ -399,7 +399,7 @@ def test_groups_larger_than_the_memory_that_is_given_to_them(
 def test_a_tail_whose_group_was_too_large_is_read_anew(
     sources: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(copying, "_MOST_HELD", 300)
+    monkeypatch.setattr(splice, "_MOST_HELD", 300)
     found = outcome(sources / "s.mp4", tmp_path / "o.mp4", START, END, CutMode.AUTO)
     assert is_right(found, CutMode.AUTO)
     assert found.result is not None

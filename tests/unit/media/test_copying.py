@@ -13,7 +13,7 @@ import pytest
 from av.packet import Packet
 from av.stream import Stream
 
-from reelsplit_server.media import copying, video_track
+from reelsplit_server.media import splice, video_track
 from reelsplit_server.media.approach import exact
 from reelsplit_server.media.elementary import Whole
 from reelsplit_server.media.ends import AtEntry, Coded, End, GapFree
@@ -228,7 +228,7 @@ def test_sound_is_not_held_until_a_far_key_frame(
             super().take(packet)
             held.append(len(self._held or ()))
 
-    monkeypatch.setattr(copying, "Tracks", Watched)
+    monkeypatch.setattr(splice, "Tracks", Watched)
     source, out = tmp_path / f"s.{ending}", tmp_path / "o.mp4"
     make_clip(source, frames=40 * 24, gop=40 * 24, size=(64, 48), audio=[AudioTrack()])
     result = cut(source, out, 0, 1, mode=CutMode.KEYFRAME)
