@@ -49,7 +49,12 @@ from tests.server import ServerProcess  # noqa: E402
 
 PRESET = "veryfast"
 
-_ENCODING = ("-c:v", "libx264", "-preset", PRESET, "-fps_mode", "passthrough", "-c:a", "copy")
+#: What AUTO itself encodes with, beside what it copies.
+SEAM_PRESET = "superfast"
+
+
+def _encoding(preset: str) -> tuple[str, ...]:
+    return ("-c:v", "libx264", "-preset", preset, "-fps_mode", "passthrough", "-c:a", "copy")
 
 
 def tools(client: Client, peers: Path | None) -> dict[str, Cutter]:
@@ -60,7 +65,8 @@ def tools(client: Client, peers: Path | None) -> dict[str, Cutter]:
         "reelsplit KEYFRAME": ours(client, CutMode.KEYFRAME),
         f"reelsplit ENCODE, {PRESET}": ours(client, CutMode.ENCODE, PRESET),
         "ffmpeg -c copy": ffmpeg("-c", "copy"),
-        f"ffmpeg, {PRESET}": ffmpeg(*_ENCODING),
+        f"ffmpeg, {PRESET}": ffmpeg(*_encoding(PRESET)),
+        f"ffmpeg, {SEAM_PRESET}": ffmpeg(*_encoding(SEAM_PRESET)),
     }
     if shutil.which("mkvmerge"):
         found["mkvmerge --split"] = mkvmerge
