@@ -12,7 +12,7 @@ from tests.cutting.checker import Finding, Told, check, check_tiles
 from tests.cutting.film import Film, read_film
 from tests.cutting.ranges import Range, ranges, tiles
 from tests.cutting.recipes import Recipe
-from tests.cutting.second import FFMPEG
+from tests.ffmpeg import FFMPEG
 from tests.unit.media.rendering import cut
 
 OUTPUTS = ("mp4", "mkv", "ts", "mov")

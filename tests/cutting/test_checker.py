@@ -17,8 +17,8 @@ from tests.cutting.pattern import number_of
 from tests.cutting.pattern import picture as draw
 from tests.cutting.ranges import fewest, ranges, tiles
 from tests.cutting.recipes import Recipe, covering
-from tests.cutting.second import FFMPEG
 from tests.cutting.units import Kind, same_payload
+from tests.ffmpeg import FFMPEG
 
 RATE = Fraction(25)
 

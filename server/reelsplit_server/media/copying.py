@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Callable
-from contextlib import ExitStack, suppress
+from contextlib import ExitStack
 from pathlib import Path
 from typing import BinaryIO
 
@@ -13,7 +13,6 @@ from av.video.stream import VideoStream
 from reelsplit_server.media.container import open_source, video_stream
 from reelsplit_server.media.decoding import time_base
 from reelsplit_server.media.entrance import Entrance
-from reelsplit_server.media.errors import MediaError
 from reelsplit_server.media.formats import VIDEO_IN, Container
 from reelsplit_server.media.made import Made
 from reelsplit_server.media.mp4_edit import hide_after
@@ -80,7 +79,7 @@ def _copy(
         outcomes = plan_others(container, plan)
         entrance = Entrance(file, container, span, kept(outcomes))
         output = Output(path, plan.container)
-        stack.callback(_close_quietly, output)
+        stack.callback(output.abandon)
         splice = Splice(file, entrance, plan, span, output, outcomes, on_progress)
         made = splice.run()
         output.close()
@@ -98,8 +97,3 @@ def _is_turned(file: BinaryIO, video: VideoStream) -> bool:
         turned = display_matrix(first_frame(container, video_stream(container))) is not None
     file.seek(position)
     return turned
-
-
-def _close_quietly(output: Output) -> None:
-    with suppress(MediaError):
-        output.close()

@@ -5,17 +5,20 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from fractions import Fraction
+from typing import cast
 
 import av.error
 from av.codec.context import ThreadType
 from av.container import InputContainer
 from av.packet import Packet
-from av.stream import Discard
+from av.stream import Discard, Stream
 from av.video.frame import VideoFrame
 from av.video.stream import VideoStream
 
 #: Demuxing goes on after an error, but not after this many in a row.
 _MAX_DEMUX_ERRORS = 8
+#: How much earlier, in seconds, each further try to enter a source aims: seeks are not trusted.
+STEPS_BACK = (0, Fraction(1, 2), 2, 10, 60)
 
 
 @dataclass(slots=True, kw_only=True)
@@ -76,34 +79,59 @@ def time_base(stream: VideoStream) -> Fraction:
     return Fraction(stream.time_base or Fraction(1, 90_000))
 
 
+def carried(
+    container: InputContainer, stream: VideoStream | None, on_break: Callable[[str], None]
+) -> Iterator[Packet[Stream]]:
+    """Packets that carry data, of one stream or of all that are not discarded; an empty one would
+    tell a decoder to drain and take nothing more.
+
+    `on_break` hears of what the demuxer trips over, in words, and reading goes on as long as that
+    makes sense. Errors of the file object itself (a lost connection) come through.
+    """
+    failures = 0
+    while failures < _MAX_DEMUX_ERRORS:
+        try:
+            streams = [] if stream is None else [stream]
+            for packet in cast("Iterator[Packet[Stream]]", container.demux(*streams)):
+                failures = 0
+                if packet.size and packet.stream.discard != Discard.all:
+                    yield packet
+            return
+        except av.error.FFmpegError as error:
+            failures += 1
+            on_break(f"the container breaks off or is corrupt ({error.strerror})")
+
+
+def seek(container: InputContainer, stream: VideoStream, target: int, base: Fraction) -> bool:
+    """Go to a key frame at or before `target`, in ticks of `base`; whether there is a way."""
+    if container.format.name.startswith("mov,mp4"):
+        # FFmpeg compares decoding times, moved by a constant. Where times are rounded, it misses
+        # a key frame that is aimed at exactly.
+        target += round(1 / frame_rate(stream) / base / 2)
+    try:
+        container.seek(target, stream=stream)
+    except (av.error.FFmpegError, OverflowError):
+        return False
+    return True
+
+
 def packets(
     container: InputContainer, stream: VideoStream, damage: Damage
 ) -> Iterator[Packet[VideoStream]]:
     """The stream's packets that carry data. What the demuxer trips over is noted, not raised.
 
     A packet that the end of the file tears apart is left out: a decoder with frame threads loses
-    the good frames before it. Errors of the file object itself (a lost connection) come through.
+    the good frames before it.
     """
-    failures = 0
     torn: Packet[VideoStream] | None = None
-    while failures < _MAX_DEMUX_ERRORS:
-        try:
-            for packet in container.demux(stream):
-                failures = 0
-                # An empty packet would tell the decoder to drain and take nothing more.
-                if not packet.size:
-                    continue
-                if torn is not None:
-                    yield torn
-                torn = packet if packet.is_corrupt else None
-                if torn is None:
-                    yield packet
-            if torn is not None:
-                damage.tear(f"the file ends in the middle of the packet at {torn.pts}")
-            return
-        except av.error.FFmpegError as error:
-            failures += 1
-            damage.note(f"the container breaks off or is corrupt ({error.strerror})")
+    for packet in carried(container, stream, damage.note):
+        if torn is not None:
+            yield torn
+        torn = cast("Packet[VideoStream]", packet) if packet.is_corrupt else None
+        if torn is None:
+            yield cast("Packet[VideoStream]", packet)
+    if torn is not None:
+        damage.tear(f"the file ends in the middle of the packet at {torn.pts}")
 
 
 def decoded(

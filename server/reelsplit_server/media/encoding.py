@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from contextlib import ExitStack, suppress
+from contextlib import ExitStack
 from pathlib import Path
 from typing import BinaryIO
 
@@ -84,7 +84,7 @@ def encode(
         if first is None:
             raise _nothing_found(span, reader.damage.count, reader.beyond)
         output = Output(path, plan.container)
-        stack.callback(_close_quietly, output)
+        stack.callback(output.abandon)
         writer = VideoWriter(output, plan, reader.video, first, span, on_progress)
         tracks = Tracks(
             output,
@@ -164,8 +164,3 @@ def _nothing_found(span: Span, damaged: int, beyond: int | None) -> MediaError:
             metadata={"broken": str(damaged)},
         )
     return span.empty(beyond)
-
-
-def _close_quietly(output: Output) -> None:
-    with suppress(MediaError):
-        output.close()

@@ -14,7 +14,7 @@ from av.packet import Packet
 from av.stream import Discard, Stream
 
 from reelsplit_server.media.container import open_source, video_stream
-from reelsplit_server.media.decoding import Damage, frame_rate
+from reelsplit_server.media.decoding import STEPS_BACK, Damage, carried, seek
 from reelsplit_server.media.elementary import Elementary
 from reelsplit_server.media.ends import PACKET_OVERHEAD, Coded
 from reelsplit_server.media.holes import Holes
@@ -32,9 +32,6 @@ from reelsplit_server.media.others import (
 )
 from reelsplit_server.media.span import Span
 
-#: How much earlier, in seconds, each further try to enter the source aims.
-_STEPS_BACK = (0, Fraction(1, 2), 2, 10, 60)
-_MAX_DEMUX_ERRORS = 8
 #: Bytes of packets that are held until it is known which entry is the last one in time.
 _MOST_HELD = 48 << 20
 #: Seconds beyond the end at which the other streams' late packets are no longer waited for.
@@ -104,14 +101,16 @@ class Entrance:
         self, elementary: Elementary, aim: int
     ) -> tuple[int, list[Coded | Packet[Stream]], Iterator[Coded | Packet[Stream]]]:
         """As `_hold` answers, from where a seek to `aim` ticks, or before, leads."""
-        for step in (*_STEPS_BACK, None):
+        for step in (*STEPS_BACK, None):
             back = (0 if self._has_index else PREROLL) + (step or 0)
             target = None if step is None else aim - round(back / self._span.time_base)
             at_start = target is None or target <= self._span.origin
             self._sought = self._moved or not at_start
             if at_start:
                 self._rewind()
-            elif target is None or not self._seek(target):
+            elif target is None or not seek(
+                self.container, self.video, target, self._span.time_base
+            ):
                 continue
             self._moved = True
             held = self._hold(elementary)
@@ -200,7 +199,7 @@ class Entrance:
     def _events(self, elementary: Elementary) -> Iterator[Coded | Packet[Stream]]:
         last: int | None = None
         holes = Holes(self._file, self.video)
-        for packet in self._demuxed():
+        for packet in carried(self.container, None, self._break):
             self.pending.saw(packet)
             if packet.stream_index != self.video.index:
                 yield packet
@@ -239,20 +238,9 @@ class Entrance:
             return False
         return bytes(packet.get_sidedata("new_extradata")) != self.video.codec_context.extradata
 
-    def _demuxed(self) -> Iterator[Packet[Stream]]:
-        """All packets that carry data; what the demuxer trips over is noted."""
-        failures = 0
-        while failures < _MAX_DEMUX_ERRORS:
-            try:
-                for packet in self.container.demux():
-                    failures = 0
-                    if packet.size and packet.stream.discard != Discard.all:
-                        yield packet
-                return
-            except av.error.FFmpegError as error:
-                failures += 1
-                self._breaks_off = True
-                self.damage.note(f"the container breaks off or is corrupt ({error.strerror})")
+    def _break(self, detail: str) -> None:
+        self._breaks_off = True
+        self.damage.note(detail)
 
     def _rewind(self) -> None:
         """To the beginning. The output's streams are made from this container's: it must stay the
@@ -263,17 +251,6 @@ class Entrance:
         with suppress(av.error.FFmpegError):
             # A seek by time may land behind the first key frame where there is no index.
             self.container.seek(start, unsupported_byte_offset=self._is_stream)
-
-    def _seek(self, target: int) -> bool:
-        if self._is_mov:
-            # FFmpeg compares decoding times, moved by a constant. Where times are rounded, it
-            # misses a key frame that is aimed at exactly.
-            target += round(1 / frame_rate(self.video) / self._span.time_base / 2)
-        try:
-            self.container.seek(target, stream=self.video)
-        except (av.error.FFmpegError, OverflowError):
-            return False
-        return True
 
 
 def _weight(event: Coded | Packet[Stream]) -> int:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import errno
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from fractions import Fraction
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -132,6 +132,12 @@ class Output:
     def when_closed(self, closer: Callable[[Path], None]) -> None:
         """Let `closer` have the finished file, for what FFmpeg's muxer cannot write itself."""
         self._closers.append(closer)
+
+    def abandon(self) -> None:
+        """Let go of the file as it is; nothing happens where it was closed."""
+        self._closers = []
+        with suppress(MediaError), writing():
+            self.file.close()
 
     def close(self) -> None:
         with writing():

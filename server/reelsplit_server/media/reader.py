@@ -16,19 +16,16 @@ from av.video.frame import PictureType, VideoFrame
 from av.video.stream import VideoStream
 
 from reelsplit_server.media.container import open_source, video_stream
-from reelsplit_server.media.decoding import Damage, guessed_times
+from reelsplit_server.media.decoding import STEPS_BACK, Damage, carried, guessed_times, seek
 from reelsplit_server.media.decoding import frame_rate as rate_of
 from reelsplit_server.media.holes import Holes
 from reelsplit_server.media.others import Pending, unrepeated
 from reelsplit_server.media.span import Span
 
-#: How much earlier, in seconds, each further try to enter the source aims.
-_STEPS_BACK = (0, Fraction(1, 2), 2, 10, 60)
 #: How often an entry whose first frames do not decode is given up for an earlier one.
 _MAX_DIRTY_ENTRIES = 4
 #: Packets held for a decision, at most: more than any real group of pictures.
 _MAX_HELD = 4096
-_MAX_DEMUX_ERRORS = 8
 #: Seconds beyond the end at which the other streams' late packets are no longer waited for.
 _SKEW = 5
 
@@ -115,7 +112,7 @@ class Reader:
         limit = self.span.low
         early = round(self._preroll * ticks_a_second)
         for _ in range(_MAX_DIRTY_ENTRIES):
-            for step in _STEPS_BACK:
+            for step in STEPS_BACK:
                 target = limit - early - round(step * ticks_a_second)
                 if target <= self.span.origin:
                     break
@@ -143,13 +140,7 @@ class Reader:
         return entered
 
     def _seek(self, target: int) -> bool:
-        if self.container.format.name.startswith("mov,mp4"):
-            # FFmpeg compares decoding times, moved by a constant. Where times are rounded, it
-            # misses a key frame that is aimed at exactly.
-            target += self._step // 2
-        try:
-            self.container.seek(target, stream=self.video)
-        except (av.error.FFmpegError, OverflowError):
+        if not seek(self.container, self.video, target, self.span.time_base):
             return False
         self._last, self._moved = None, 0
         self._holes.rewind()
@@ -224,22 +215,12 @@ class Reader:
         return (time - high) * self.span.time_base > _SKEW
 
     def _packets(self) -> Iterator[Packet[Stream]]:
-        failures = 0
-        while failures < _MAX_DEMUX_ERRORS:
-            try:
-                for packet in self.container.demux():
-                    failures = 0
-                    # An empty packet would drain the decoder.
-                    if packet.size and packet.stream.discard != Discard.all:
-                        is_video = packet.stream_index == self.video.index
-                        if is_video and self._holes.before(packet) and not self.video_done:
-                            self._note("a packet is empty", packet.dts)
-                        self._pending.saw(packet)
-                        yield packet
-                return
-            except av.error.FFmpegError as error:
-                failures += 1
-                self.damage.note(f"the container breaks off or is corrupt ({error.strerror})")
+        for packet in carried(self.container, None, self.damage.note):
+            is_video = packet.stream_index == self.video.index
+            if is_video and self._holes.before(packet) and not self.video_done:
+                self._note("a packet is empty", packet.dts)
+            self._pending.saw(packet)
+            yield packet
 
     def _decode(self, packet: Packet[Stream] | None) -> list[VideoFrame]:
         try:

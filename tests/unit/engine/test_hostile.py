@@ -8,14 +8,14 @@ from pathlib import Path
 
 import pytest
 
-from reelsplit import Input, Output, OverwritePolicy, Segment, TimeRange
+from reelsplit import Output, OverwritePolicy, TimeRange
 from reelsplit_server.engine.local import LocalEngine
 from reelsplit_server.engine.seam import Failed, Published, Render, Report, WorkerDiedError
 from reelsplit_server.work import entry
-from tests.clips import make_clip
 from tests.services import Service
 from tests.unit.engine import hostile
 from tests.unit.engine.stores import Bucket, stores_of
+from tests.unit.engine.units import render_of
 
 
 @pytest.fixture
@@ -30,22 +30,7 @@ async def engine(tmp_path: Path, seaweed: Service) -> AsyncIterator[LocalEngine]
 
 @pytest.fixture
 def unit(tmp_path: Path) -> Render:
-    clip = tmp_path / "clip.mp4"
-    make_clip(clip, frames=24)
-    return Render(
-        job_id="0" * 32,
-        source=Input(uri=str(clip)),
-        output=Output(uri_template=f"{tmp_path}/out/{{index}}.mp4"),
-        segment=Segment(index=0, requested=TimeRange(start_offset=0, end_offset=1)),
-        frame_rate=None,
-        pin=None,
-        folder=tmp_path / "job",
-        threads=1,
-        most_pixels=10**7,
-        most_frames=10**6,
-        scratch=tmp_path / "job" / "scratch",
-        intent=None,
-    )
+    return render_of(tmp_path, f"{tmp_path}/out/{{index}}.mp4")
 
 
 async def _ignore(_report: Report) -> None: ...

@@ -13,14 +13,14 @@ from reelsplit_server.media.errors import MediaError
 from reelsplit_server.media.formats import Container
 from reelsplit_server.media.render import CutMode
 from tests.clips import AudioTrack, make_clip
+from tests.ffmpeg import FFMPEG
 from tests.media import footage, real
-from tests.unit.media import second
 from tests.unit.media.browser import CHROMIUM, watch
 from tests.unit.media.hevc import HAS_LIBDE265, numbers_by_libde265
 from tests.unit.media.rendering import cut, times
 from tests.unit.media.second import play, play_once
 
-needs_ffmpeg = pytest.mark.skipif(second.FFMPEG is None, reason="no ffmpeg command")
+needs_ffmpeg = pytest.mark.skipif(FFMPEG is None, reason="no ffmpeg command")
 
 TRAITS = [name for name in footage("traits") if "audio_only" not in name]
 ENDINGS = [container.value for container in Container]
