@@ -92,7 +92,7 @@ def carried(
     while failures < _MAX_DEMUX_ERRORS:
         try:
             streams = [] if stream is None else [stream]
-            for packet in cast("Iterator[Packet[Stream]]", container.demux(*streams)):
+            for packet in container.demux(*streams):
                 failures = 0
                 if packet.size and packet.stream.discard != Discard.all:
                     yield packet
