@@ -16,6 +16,7 @@ from av.video.frame import VideoFrame
 from av.video.stream import VideoStream
 
 from reelsplit_server.media.cadence import nominal_rate
+from reelsplit_server.media.container import most_pixels
 from reelsplit_server.media.elementary import Elementary
 from reelsplit_server.media.ends import Coded
 from reelsplit_server.media.nal.bitstream import CannotJoin
@@ -115,6 +116,9 @@ class Encoder:
         """Raises `CannotJoin` where there is no encoder for such pictures."""
         name, pixel_format, options = elementary.encoding(quantiser)
         header, rate = source.codec_context, nominal_rate(source)
+        # Opened before a picture was decoded: the header's word alone would be taken for it.
+        if header.width * header.height > most_pixels.get():
+            raise CannotJoin("the source's header claims pictures that are too large")
         context = cast(VideoCodecContext, av.CodecContext.create(name, "w"))
         context.width, context.height = header.width, header.height
         declared = header.pix_fmt or pixel_format

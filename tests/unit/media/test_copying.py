@@ -15,13 +15,16 @@ from av.stream import Stream
 
 from reelsplit_server.media import splice, video_track
 from reelsplit_server.media.approach import exact
-from reelsplit_server.media.elementary import Whole
+from reelsplit_server.media.container import most_pixels, open_source, video_stream
+from reelsplit_server.media.elementary import Whole, elementary_of
 from reelsplit_server.media.ends import AtEntry, Coded, End, GapFree
 from reelsplit_server.media.errors import MediaError
+from reelsplit_server.media.formats import Container
 from reelsplit_server.media.nal.bitstream import AccessUnit, CannotJoin, Picture
 from reelsplit_server.media.order import Order
 from reelsplit_server.media.pacing import Pacer
 from reelsplit_server.media.render import CutMode
+from reelsplit_server.media.seam import Encoder
 from reelsplit_server.media.span import Span
 from reelsplit_server.media.tracks import Tracks
 from tests.clips import AudioTrack, make_clip, read_numbers
@@ -250,3 +253,19 @@ def test_sound_is_whole_far_behind_the_only_key_frame(tmp_path: Path) -> None:
         assert result.frame_count == 24
         assert result.audio_offset is not None
         assert abs(result.audio_offset) < Fraction(1, 20)
+
+
+def test_no_encoder_is_opened_for_more_pixels_than_are_allowed(tmp_path: Path) -> None:
+    path = tmp_path / "s.mp4"
+    make_clip(path, frames=4)
+    with path.open("rb") as file, open_source(file) as container:
+        video = video_stream(container)
+        elementary = elementary_of(video, Container.MP4)
+        elementary.enter(elementary.read(next(container.demux(video))), drops_references=False)
+        allowed = most_pixels.set(video.width * video.height - 1)
+        try:
+            with pytest.raises(CannotJoin, match="too large"):
+                Encoder(elementary, video, 24)
+        finally:
+            most_pixels.reset(allowed)
+        Encoder(elementary, video, 24)
