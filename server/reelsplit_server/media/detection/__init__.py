@@ -1,0 +1,1 @@
+"""Our own shot detector: small pictures of frames in, typed boundaries out."""
