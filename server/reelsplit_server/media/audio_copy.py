@@ -79,6 +79,8 @@ class CopiedAudio:
         self._longest = 0
         self._heard: tuple[int, int] | None = None
         self._preroll = 0
+        self._unsaid = 0
+        """Samples behind the end that FFmpeg's reader does not leave out."""
 
     def take(self, packet: Packet[Stream]) -> None:
         if self.done:
@@ -119,7 +121,7 @@ class CopiedAudio:
             first=first * self._base,
             last=last * self._base,
             tolerance=self._output.tick + self._grid.tick + self._base,
-            overrun=self._longest * self._base if self._output.hides_preroll else Fraction(0),
+            overrun=(self._longest if self._output.hides_preroll else self._unsaid) * self._base,
             preroll=self._preroll * self._base,
             is_copied=True,
             empty=self._heard is None,
@@ -170,6 +172,8 @@ class CopiedAudio:
             discard = min(discard, count)
             if discard:
                 written.set_sidedata(_skip_samples(discard))
+            # It does not see a discard padding on the packet that the codec delay lies on.
+            self._unsaid = discard if self._shift is None else 0
         elif self._output.hides_preroll:
             # The header then says where the sound really ends.
             written.duration = count = max(1, count - discard)

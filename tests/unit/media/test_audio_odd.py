@@ -166,6 +166,17 @@ def test_to_the_end_of_the_source_nothing_is_added(made: Made, tmp_path: Path) -
     assert abs(hear(source).last - hear(out).last - 1) <= Fraction(2, 1000)
 
 
+def test_a_segment_within_one_packet_is_told_as_it_is(made: Made, tmp_path: Path) -> None:
+    """Both ends of the only packet are cut off; FFmpeg's reader knows of one of them."""
+    source = made("short.mkv", Sound(codec="ac3", rate=32_000, start=Fraction(1, 200)))
+    out = tmp_path / "o.mkv"
+    result = cut(source, out, 0, Fraction(1, FRAME_RATE), mode=CutMode.AUTO)
+    assert result.frame_count == 1
+    assert result.audio_offset is not None
+    assert abs(result.audio_offset) <= TICK["mkv"] + SAMPLE
+    assert hear(out).last <= Fraction(1536, 32_000)
+
+
 def test_thousands_of_tracks_are_not_all_carried(
     made: Made, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
