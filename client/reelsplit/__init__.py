@@ -115,6 +115,7 @@ if _typing.TYPE_CHECKING:
         ReelsplitDetector,
         ReportKind,
         ReportOptions,
+        ReportTarget,
         ShotDetection,
         ThresholdDetector,
         ThresholdMethod,
@@ -185,6 +186,7 @@ __all__ = [
     "Report",
     "ReportKind",
     "ReportOptions",
+    "ReportTarget",
     "ResourceExhaustedError",
     "RetryPolicy",
     "Seconds",
@@ -258,8 +260,8 @@ _HOMES = {
     "types.spec": (
         "AdaptiveDetector ContentDetector ContentWeights CropRegion Effort FixedInterval "
         "FlashFilter Footage HashDetector HistogramDetector Input JobSpec LongShotPolicy "
-        "ReelsplitDetector ReportKind ReportOptions ShotDetection ThresholdDetector "
-        "ThresholdMethod TimeRange TransitionPolicy UserDefined"
+        "ReelsplitDetector ReportKind ReportOptions ReportTarget ShotDetection "
+        "ThresholdDetector ThresholdMethod TimeRange TransitionPolicy UserDefined"
     ),
 }
 

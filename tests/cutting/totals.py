@@ -37,6 +37,11 @@ class Totals:
         self.whole += finding.whole
         self.failed += bool(finding.problems)
 
+    def plus(self, other: Totals) -> None:
+        """Add other sums."""
+        for column in _COLUMNS:
+            setattr(self, column, getattr(self, column) + getattr(other, column))
+
 
 _COLUMNS = ("cuts", "frames", "missing", "doubled", "extra", "corrupt", "copied", "identical")
 _COLUMNS += ("carried", "encoded", "fewest", "whole", "failed")
@@ -46,8 +51,7 @@ def table(rows: Mapping[str, Totals]) -> str:
     """The sums as Markdown, one row for each name, and one for all where there are several."""
     every = Totals()
     for totals in rows.values():
-        for column in _COLUMNS:
-            setattr(every, column, getattr(every, column) + getattr(totals, column))
+        every.plus(totals)
     shown = dict(rows) if len(rows) == 1 else {**rows, "all": every}
     lines = ["| | " + " | ".join(_COLUMNS) + " |", "|---" * (len(_COLUMNS) + 1) + "|"]
     for name, totals in shown.items():

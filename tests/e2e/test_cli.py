@@ -162,6 +162,43 @@ def test_shots_are_listed(command: Command) -> None:
     assert "First frame" in out
 
 
+def test_reports_are_written_without_cutting(command: Command) -> None:
+    folder = command.folder
+    (folder / "pages").mkdir()
+    wanted = ["--report", "csv", "--report", "html=pages", "--report", "edl=new/cut list.edl"]
+    arguments = ["shots", "film.mp4", "--detector", "content", "--min-shot", "0.2", *wanted]
+    code, out, err = command.run(*arguments)
+    assert code == 0, err
+    made = [folder / "film.shots.csv", folder / "pages" / "film.html", folder / "new/cut list.edl"]
+    for path in made:
+        assert path.stat().st_size > 100
+        assert str(path) in out
+    assert made[1].read_text().count("<img") == len(CUTS) + 1
+    code, lines, err = command.json(*arguments)
+    assert code == 1
+    assert lines[-1]["error"]["reason"] == "OUTPUT_EXISTS"
+    assert "film.shots.csv" in err
+    made[0].write_text("old")
+    code, lines, err = command.json(*arguments, "--overwrite")
+    assert (code, err) == (0, "")
+    assert [shot["startFrame"] for shot in lines[-1]["shots"]] == [0, *CUTS]
+    assert len(made[0].read_text().splitlines()) == len(CUTS) + 2
+
+
+def test_reports_lie_beside_the_segments(command: Command) -> None:
+    code, lines, err = command.json(
+        "split", "film.mp4", "out/{stem}-{index}.mp4", "--every", "3", "--report", "otio"
+    )
+    assert (code, err) == (0, "")
+    (report,) = lines[-1]["job"]["reports"]
+    assert report["uri"] == str(command.folder / "out" / "film.otio")
+    assert sorted(path.name for path in (command.folder / "out").iterdir()) == [
+        "film-0.mp4",
+        "film-1.mp4",
+        "film.otio",
+    ]
+
+
 def test_encoding_options_reach_the_file(command: Command) -> None:
     import av
 

@@ -16,6 +16,7 @@ from typing import Any
 import pytest
 
 from reelsplit import (
+    AdaptiveDetector,
     Client,
     CutMode,
     InvalidRequestError,
@@ -24,6 +25,7 @@ from reelsplit import (
     JobState,
     Output,
     OverwritePolicy,
+    ReportKind,
     Segment,
     SegmentChanged,
     SegmentState,
@@ -203,6 +205,30 @@ def test_deleting_a_job_deletes_what_is_still_its_own(
     pieces.put(f"{prefix}/3.mp4", b"another's")
     assert job.delete(delete_outputs=True) == 4
     assert pieces.keys(prefix) == [f"{prefix}/3.mp4"]
+
+
+def test_reports_become_objects(far: Client, pieces: Bucket, prefix: str) -> None:
+    kinds = [kind for kind in ReportKind if kind is not ReportKind.UNSPECIFIED]
+    mode, folder = shots(detector=AdaptiveDetector()), f"s3://{OUT}/{prefix}"
+    source = f"s3://{IN}/films/clip.mp4"
+    job = far.submit(source, mode, f"{folder}/{{index}}.mp4", reports=kinds)
+    segments, done = succeeded(job), job.get()
+    assert len(segments) == 3
+    assert [report.kind for report in done.reports] == kinds
+    for report in done.reports:
+        assert report.uri.startswith(f"{folder}/clip.")
+        data = pieces.get(report.uri.removeprefix(f"s3://{OUT}/"))
+        assert len(data) == report.size_bytes
+        assert report.checksum == "sha256:" + hashlib.sha256(data).hexdigest()
+        if report.kind is ReportKind.HTML:
+            assert data.count(b"<img") == 3
+    assert pieces.uploads(prefix) == []
+    # What is there already is kept.
+    again = finished(far.submit(source, mode, f"{folder}/x{{index}}.mp4", reports=kinds))
+    assert again.error is not None
+    assert again.error.reason == "OUTPUT_EXISTS"
+    assert job.delete(delete_outputs=True) == 9
+    assert pieces.keys(prefix) == []
 
 
 @pytest.mark.parametrize(

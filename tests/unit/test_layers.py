@@ -13,7 +13,13 @@ CLIENT = Path(__file__).resolve().parents[2] / "client" / "reelsplit"
 
 # What each folder of the server may import of the others. Tables that are pure data, and that
 # more than one layer reads, are named one by one.
-_TABLES = {"media.formats", "storage.location", "storage.routes", "storage.template"}
+_TABLES = {
+    "media.formats",
+    "storage.location",
+    "storage.report_places",
+    "storage.routes",
+    "storage.template",
+}
 ALLOWED: dict[str, set[str]] = {
     # Faces know who calls, and the use cases.
     "rpc": {"app", "access"},
@@ -24,8 +30,11 @@ ALLOWED: dict[str, set[str]] = {
     "jobs": {"engine.seam"},
     "engine": {"work", "storage"},
     # The seam's data is that of the units.
-    "engine.seam": {"work.units"},
-    "work": {"media", "storage"},
+    "engine.seam": {"work.units", "engine.party"},
+    "engine.party": set(),
+    "work": {"media", "storage", "reports"},
+    # Of what a job found, in the words of the contract.
+    "reports": set(),
     "work.units": set(),
     "work.asks": {"work.units", "storage.grants"},
     "media": set(),
@@ -48,6 +57,8 @@ BEHIND = {
     "scenedetect": {"media"},
     "cv2": {"media"},
     "numpy": {"media"},
+    "torch": {"media"},
+    "opentimelineio": {"reports"},
     "grpc": {"rpc", "health"},
     "grpc_health": {"rpc", "health"},
     "grpc_reflection": {"rpc"},

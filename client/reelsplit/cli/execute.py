@@ -76,7 +76,11 @@ def check_text(jobs: Sequence[templates.Job]) -> None:
     wrong = [
         Problem(place=place, text=f"{text!r} is no UTF-8, which names of videos must be")
         for job in jobs
-        for place, text in (("INPUT", job.source), ("TEMPLATE", job.template or ""))
+        for place, text in (
+            ("INPUT", job.source),
+            ("TEMPLATE", job.template or ""),
+            *(("--report", report.template or "") for report in job.reports),
+        )
         if not _is_text(text)
     ]
     if wrong:

@@ -14,6 +14,7 @@ from typing import Annotated, Any
 import typer
 
 _MODE, _DETECT, _OUTPUT, _SERVER = "Mode (exactly one)", "Shots", "Output", "Server"
+_REPORTS = "Reports"
 
 
 class Detector(StrEnum):
@@ -24,6 +25,42 @@ class Detector(StrEnum):
     THRESHOLD = "threshold"
     HASH = "hash"
     HISTOGRAM = "histogram"
+
+
+class Effort(StrEnum):
+    """How much of the video is looked at."""
+
+    EXACT = "exact"
+    FAST = "fast"
+    NEURAL = "neural"
+
+
+class Footage(StrEnum):
+    """What the defaults of the detection are chosen for."""
+
+    FILM = "film"
+    WEB = "web"
+    SCREEN = "screen"
+
+
+class Transition(StrEnum):
+    """Where the border lies in a gradual transition."""
+
+    MIDDLE = "middle"
+    START = "start"
+    END = "end"
+    DROP = "drop"
+
+
+class ReportName(StrEnum):
+    """What can be written besides segments."""
+
+    JSON = "json"
+    CSV = "csv"
+    EDL = "edl"
+    OTIO = "otio"
+    HTML = "html"
+    SCORES = "scores"
 
 
 class Codec(StrEnum):
@@ -58,6 +95,9 @@ def _option(name: str, help: str, panel: str | None = None, metavar: str | None 
 
 
 Json = Annotated[bool, _option("--json", "Print JSON instead of text.")]
+Overwrite = Annotated[
+    bool, _option("--overwrite", "Replace reports that are there already.", _REPORTS)
+]
 JobId = Annotated[str, typer.Argument(metavar="JOB_ID", help="The job.")]
 
 
@@ -97,19 +137,82 @@ class ModeOptions:
 class DetectOptions:
     """How shots are found."""
 
+    effort: Annotated[
+        Effort | None,
+        _option(
+            "--effort",
+            "exact (default): every frame; fast: key frames, and what is in doubt between them; "
+            "neural: every frame, with a neural net, which needs the server's extra 'neural'.",
+            _DETECT,
+        ),
+    ] = None
+    sensitivity: Annotated[
+        float | None,
+        _option("--sensitivity", "0 to 1, 0.5 by default; more finds more boundaries.", _DETECT),
+    ] = None
+    footage: Annotated[
+        Footage | None,
+        _option(
+            "--footage",
+            "What kind of video it is: film (default; also series and animation), web (clips with "
+            "fast cutting and effects), screen (recordings of a screen).",
+            _DETECT,
+        ),
+    ] = None
     detector: Annotated[
         Detector | None,
-        _option("--detector", "PySceneDetect's detector; by default the server's choice.", _DETECT),
+        _option("--detector", "One of PySceneDetect's detectors instead of our own.", _DETECT),
     ] = None
     threshold: Annotated[
         float | None,
-        _option("--threshold", "The detector's threshold; needs --detector.", _DETECT),
+        _option("--threshold", "The threshold of --detector, on its own scale.", _DETECT),
+    ] = None
+    detector_option: Annotated[
+        list[str] | None,
+        _option(
+            "--detector-option",
+            "Another parameter of --detector, such as window_width=4, luma_only=true or "
+            "weights.edges=0.2; more than once.",
+            _DETECT,
+            "NAME=VALUE",
+        ),
+    ] = None
+    transition: Annotated[
+        Transition | None,
+        _option(
+            "--transition",
+            "Where a new shot begins in a dissolve, fade or wipe: in the middle (default), at its "
+            "start, behind its end; or drop its frames, so that they belong to no shot.",
+            _DETECT,
+        ),
     ] = None
     min_shot: Annotated[
         str | None, _option("--min-shot", "The shortest shot.", _DETECT, "TIME")
     ] = None
     max_shot: Annotated[
-        str | None, _option("--max-shot", "The longest shot; longer are split.", _DETECT, "TIME")
+        str | None,
+        _option("--max-shot", "The longest shot; longer are split evenly.", _DETECT, "TIME"),
+    ] = None
+    crop: Annotated[
+        str | None,
+        _option(
+            "--crop",
+            "Look only at this part of the picture: its left and upper edge and its size, in "
+            "pixels.",
+            _DETECT,
+            "X,Y,WIDTH,HEIGHT",
+        ),
+    ] = None
+    skip_letterbox: Annotated[
+        bool, _option("--skip-letterbox", "Leave black bars out of the picture.", _DETECT)
+    ] = False
+    downscale: Annotated[
+        int | None,
+        _option(
+            "--downscale",
+            "Divide width and height by this before looking, 1 to 64; by default by the size.",
+            _DETECT,
+        ),
     ] = None
     start: Annotated[
         str | None, _option("--start", "Look only behind this time.", _DETECT, "TIME")
@@ -117,6 +220,24 @@ class DetectOptions:
     end: Annotated[str | None, _option("--end", "Look only before this time.", _DETECT, "TIME")] = (
         None
     )
+
+
+@dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
+class ReportOptions:
+    """What is written besides segments."""
+
+    report: Annotated[
+        list[str] | None,
+        _option(
+            "--report",
+            "Write the shots as json, csv, edl (CMX 3600), otio (OpenTimelineIO) or html (a page "
+            "with a picture of each and the score curve), or the scores of all frames as scores "
+            "(CSV); more than once. PATH is a file or folder, and takes {stem} and {job_id}; by "
+            "default it is the input's name, beside the segments, or here where there are none.",
+            _REPORTS,
+            "KIND[=PATH]",
+        ),
+    ] = None
 
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)

@@ -14,6 +14,8 @@ from reelsplit.cli.options import (
     MaybeServer,
     ModeOptions,
     OutputOptions,
+    Overwrite,
+    ReportOptions,
 )
 
 Source = Annotated[str, typer.Argument(metavar="INPUT", help="The video.", show_default=False)]
@@ -23,10 +25,12 @@ def shots(
     *,
     source: Source,
     detect: DetectOptions,
+    reports: ReportOptions,
+    overwrite: Overwrite = False,
     json: Json = False,
     server: MaybeServer,
 ) -> None:
-    """List the shots of a video without cutting it.
+    """List the shots of a video without cutting it, and write reports of them.
 
     With --json, stdout gets one line for each event, and as the last line {"shots":
     [{"startFrame", "endFrame", "startOffset", "endOffset", "transition", "confidence"}, …]}.
@@ -42,10 +46,12 @@ def shots(
 
     def show(outcome: Outcome, title: str) -> None:
         tables.show(tables.shots(outcome.segments, title))
+        tables.show_reports(outcome.job)
 
     def run() -> ExitCode:
-        recipe = specs.recipe(ModeOptions(shots=True), detect, OutputOptions(), JobOptions())
-        jobs = templates.pair([source], None)
+        mode, output = ModeOptions(shots=True), OutputOptions()
+        recipe = specs.recipe(mode, detect, output, JobOptions(), overwrite=overwrite)
+        jobs = templates.pair([source], None, specs.read_reports(reports))
         return execute.run(jobs, recipe, server, last if json else None, show)
 
     nothing = (lambda failure: json_lines.shots((), failure)) if json else None

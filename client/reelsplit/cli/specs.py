@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import dataclasses
+import re
 import sys
 from fractions import Fraction
 from typing import TypeVar
 
-from reelsplit.cli import options, times
+from reelsplit.cli import options, parameters, report_paths, times
 from reelsplit.cli.failures import Problems
+from reelsplit.cli.report_paths import Report
 from reelsplit.cli.templates import Job
 from reelsplit.types.output import (
     AudioCodec,
@@ -23,19 +25,28 @@ from reelsplit.types.record import Record
 from reelsplit.types.spec import (
     AdaptiveDetector,
     ContentDetector,
+    CropRegion,
+    Effort,
     FixedInterval,
+    Footage,
     HashDetector,
     HistogramDetector,
     Input,
     JobSpec,
+    ReelsplitDetector,
+    ReportOptions,
+    ReportTarget,
     ShotDetection,
     ThresholdDetector,
     TimeRange,
+    TransitionPolicy,
     UserDefined,
 )
 
 Mode = UserDefined | ShotDetection | FixedInterval
-_DETECTORS = {
+Library = AdaptiveDetector | ContentDetector | ThresholdDetector | HashDetector | HistogramDetector
+_OWN = ("effort", "sensitivity", "footage")
+_DETECTORS: dict[options.Detector, type[Library]] = {
     options.Detector.ADAPTIVE: AdaptiveDetector,
     options.Detector.CONTENT: ContentDetector,
     options.Detector.THRESHOLD: ThresholdDetector,
@@ -55,6 +66,8 @@ class Recipe:
     labels: dict[str, str]
     timeout: Fraction | None
     fail_fast: bool
+    overwrites: bool = False
+    """Whether reports replace what is there already."""
 
     def spec(self, job: Job) -> JobSpec:
         """The spec of one of the jobs."""
@@ -65,9 +78,23 @@ class Recipe:
             input=Input(uri=job.source),
             mode=self.mode,
             output=output,
+            reports=self._reports(job),
             labels=self.labels,
             timeout=self.timeout,
             fail_fast=self.fail_fast,
+        )
+
+    def _reports(self, job: Job) -> ReportOptions | None:
+        if not job.reports:
+            return None
+        return ReportOptions(
+            kinds=[report.kind for report in job.reports if report.template is None],
+            targets=[
+                ReportTarget(kind=report.kind, uri_template=report.template)
+                for report in job.reports
+                if report.template is not None
+            ],
+            overwrite_policy=OverwritePolicy.REPLACE if self.overwrites else None,
         )
 
 
@@ -76,6 +103,8 @@ def recipe(
     detect: options.DetectOptions,
     output: options.OutputOptions,
     job: options.JobOptions,
+    *,
+    overwrite: bool = False,
 ) -> Recipe:
     """Read all options. Raises one failure that names all that are wrong."""
     problems = Problems()
@@ -95,7 +124,16 @@ def recipe(
         labels=labels,
         timeout=timeout,
         fail_fast=job.fail_fast,
+        overwrites=overwrite or output.overwrite,
     )
+
+
+def read_reports(wanted: options.ReportOptions) -> list[Report]:
+    """The reports that were asked for. Raises one failure that names all that are wrong."""
+    problems = Problems()
+    found = report_paths.read(wanted.report or (), problems)
+    problems.check()
+    return found
 
 
 def build_mode(
@@ -118,7 +156,7 @@ def build_mode(
         problems.add(" ".join(chosen), f"only one of {_MODES} can be given")
     if not mode.shots:
         for field in dataclasses.fields(detect):
-            if getattr(detect, field.name) is not None:
+            if getattr(detect, field.name) not in (None, False):
                 problems.add("--" + field.name.replace("_", "-"), "goes with --shots only")
     if mode.strict_ranges and not mode.ranges and mode.ranges_file is None:
         problems.add("--strict-ranges", "goes with --ranges and --ranges-file only")
@@ -143,18 +181,51 @@ def build_mode(
 
 def build_shots(detect: options.DetectOptions, problems: Problems) -> ShotDetection:
     """The shot detection that was asked for."""
-    detector = None
-    if detect.detector is not None:
-        detector = _DETECTORS[detect.detector](threshold=detect.threshold)
-    elif detect.threshold is not None:
-        problems.add("--threshold", "needs --detector, since each detector has its own scale")
     return ShotDetection(
-        detector=detector,
+        detector=build_detector(detect, problems),
+        transition_policy=TransitionPolicy[detect.transition.name] if detect.transition else None,
+        crop=problems.read("--crop", _read_crop, detect.crop),
+        downscale=detect.downscale,
+        skip_letterbox=detect.skip_letterbox,
         min_shot_duration=problems.read("--min-shot", times.parse_time, detect.min_shot),
         max_shot_duration=problems.read("--max-shot", times.parse_time, detect.max_shot),
         start_offset=problems.read("--start", times.parse_time, detect.start),
         end_offset=problems.read("--end", times.parse_time, detect.end),
     )
+
+
+def build_detector(
+    detect: options.DetectOptions, problems: Problems
+) -> ReelsplitDetector | Library | None:
+    """The detector that was asked for; None is the server's choice."""
+    own = [name for name in _OWN if getattr(detect, name) is not None]
+    if detect.detector is None:
+        if detect.threshold is not None:
+            problems.add(
+                "--threshold",
+                "needs --detector, since each detector has its own scale; ours has --sensitivity",
+            )
+        if detect.detector_option:
+            problems.add("--detector-option", "needs --detector")
+        if not own:
+            return None
+        return ReelsplitDetector(
+            effort=Effort[detect.effort.name] if detect.effort else None,
+            sensitivity=detect.sensitivity,
+            footage=Footage[detect.footage.name] if detect.footage else None,
+        )
+    for name in own:
+        problems.add(f"--{name}", "is of our own detector; leave out --detector")
+    made = _DETECTORS[detect.detector](threshold=detect.threshold)
+    return parameters.read(made, detect.detector_option or (), problems)
+
+
+def _read_crop(text: str) -> CropRegion:
+    parts = text.split(",")
+    if len(parts) != 4 or not all(re.fullmatch(r" *[0-9]{1,6} *", part) for part in parts):
+        raise ValueError(f"{text!r} is not a part of a picture; write X,Y,WIDTH,HEIGHT in pixels")
+    x, y, width, height = map(int, parts)
+    return CropRegion(x=x, y=y, width=width, height=height)
 
 
 def build_output(output: options.OutputOptions, problems: Problems) -> Output:

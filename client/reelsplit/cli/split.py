@@ -14,6 +14,7 @@ from reelsplit.cli.options import (
     MaybeServer,
     ModeOptions,
     OutputOptions,
+    ReportOptions,
 )
 
 Paths = Annotated[
@@ -33,6 +34,7 @@ def split(
     mode: ModeOptions,
     detect: DetectOptions,
     output: OutputOptions,
+    reports: ReportOptions,
     job: JobOptions,
     json: Json = False,
     server: MaybeServer,
@@ -55,12 +57,13 @@ def split(
 
     def show(outcome: Outcome, title: str) -> None:
         tables.show(tables.segments(outcome.segments, title))
+        tables.show_reports(outcome.job)
 
     def run() -> ExitCode:
         if len(paths) < 2:
             usage("TEMPLATE", "is missing; after the video comes where to, such as out/{index}.mp4")
         recipe = specs.recipe(mode, detect, output, job)
-        jobs = templates.pair(paths[:-1], paths[-1])
+        jobs = templates.pair(paths[:-1], paths[-1], specs.read_reports(reports))
         return execute.run(jobs, recipe, server, last if json else None, show)
 
     nothing = (lambda failure: json_lines.result(None, (), failure)) if json else None

@@ -8,6 +8,7 @@ from reelsplit.cli.options import (
     Json,
     ModeOptions,
     OutputOptions,
+    ReportOptions,
     Server,
 )
 from reelsplit.cli.split import Paths
@@ -19,6 +20,7 @@ def submit(
     mode: ModeOptions,
     detect: DetectOptions,
     output: OutputOptions,
+    reports: ReportOptions,
     job: JobOptions,
     json: Json = False,
     server: Server,
@@ -34,7 +36,7 @@ def submit(
 
     recipe = specs.recipe(mode, detect, output, job)
     inputs, template = (paths[:-1], paths[-1]) if len(paths) > 1 else (paths, None)
-    jobs = templates.pair(inputs, template)
+    jobs = templates.pair(inputs, template, specs.read_reports(reports))
     execute.check_text(jobs)
     with connect(server) as client:
         for one in jobs:

@@ -55,6 +55,7 @@ def shots(items: Sequence[Segment], title: str = "") -> Table:
     """The shots that were found."""
     table = _table(title, "Shot", "Start", "End", "First frame", "End frame")
     table.add_column("Transition")
+    table.add_column("Confidence", justify="right")
     for item in items:
         start, end = _bounds(item)
         bounds, transition = item.bounds, item.transition
@@ -66,8 +67,23 @@ def shots(items: Sequence[Segment], title: str = "") -> Table:
             str(bounds.start_frame) if bounds else "",
             str(bounds.end_frame) if bounds else "",
             transition.type.name.lower() if transition else "",
+            f"{transition.confidence:.2f}"
+            if transition is not None and transition.confidence is not None
+            else "",
         )
     return table
+
+
+def show_reports(item: Job | None) -> None:
+    """Print which reports a job has written, where it has."""
+    if item is None or not item.reports:
+        return
+    table = _table("")
+    for name in ("Report", "Size", "Location"):
+        table.add_column(name, overflow="fold", justify="right" if name == "Size" else "left")
+    for report in item.reports:
+        _row(table, report.kind.name.lower(), _size(report.size_bytes), report.uri)
+    show(table)
 
 
 def jobs(items: Sequence[Job]) -> Table:
@@ -111,6 +127,7 @@ def job(item: Job) -> Table:
         ("Started", _moment(item.start_time)),
         ("Ended", _moment(item.end_time)),
         ("Kept until", _moment(item.expire_time)),
+        *(("Report", report.uri) for report in item.reports),
         *(("Notice", notice.message) for notice in item.notices),
     ]
     for name, value in facts:

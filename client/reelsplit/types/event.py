@@ -8,7 +8,7 @@ from datetime import datetime
 
 from reelsplit.types.record import Record
 from reelsplit.types.error import Error
-from reelsplit.types.job import JobProgress, JobState, SourceInfo
+from reelsplit.types.job import JobProgress, JobState, Report, SourceInfo
 from reelsplit.types.segment import Notice, Segment, SegmentState
 
 
@@ -88,6 +88,9 @@ class PlanCompleted(Record):
 
     notices: Sequence[Notice] = ()
     """Output only. What the caller may want to know besides."""
+
+    reports: Sequence[Report] = ()
+    """Output only. The reports that were written."""
 
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)

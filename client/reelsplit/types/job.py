@@ -263,3 +263,6 @@ class Report(Record):
 
     size_bytes: int = 0
     """Output only. Its size in bytes."""
+
+    checksum: str = ""
+    """Output only. The checksum of its bytes as `sha256:` and 64 hexadecimal digits."""

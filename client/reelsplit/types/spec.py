@@ -7,7 +7,7 @@ import enum
 from collections.abc import Mapping, Sequence
 
 from reelsplit.types.record import Record, Seconds
-from reelsplit.types.output import Output
+from reelsplit.types.output import Output, OverwritePolicy
 
 
 class Effort(enum.StrEnum):
@@ -366,6 +366,9 @@ class ThresholdDetector(Record):
     method: ThresholdMethod | None = None
     """Optional. On which side of the threshold the picture counts as faded; FLOOR by default."""
 
+    min_out_duration: Seconds | None = None
+    """Optional. Fades that last shorter are no border; 0 by default."""
+
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
 class HashDetector(Record):
@@ -374,10 +377,10 @@ class HashDetector(Record):
     """
 
     threshold: float | None = None
-    """Optional. The share of bits, 0 to 1, that must differ; 0.395 by default."""
+    """Optional. The share of bits, 0 to 1, that must differ; 0.35 by default."""
 
     size: int | None = None
-    """Optional. The side of the hash in bits; 16 by default."""
+    """Optional. The side of the hash in bits; 8 by default."""
 
     lowpass: int | None = None
     """Optional. How much high frequency is filtered out; 2 by default."""
@@ -390,10 +393,10 @@ class HistogramDetector(Record):
     """
 
     threshold: float | None = None
-    """Optional. The change, 0 to 1, that a cut must exceed; 0.05 by default."""
+    """Optional. The change, 0 to 1, that a cut must exceed; 0.2 by default."""
 
     bins: int | None = None
-    """Optional. The number of bins, 2 to 256; 256 by default."""
+    """Optional. The number of bins, 2 to 256; 128 by default."""
 
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
@@ -419,8 +422,38 @@ class CropRegion(Record):
 class ReportOptions(Record):
     """ReportOptions names the reports that a job writes besides its segments."""
 
-    kinds: Sequence[ReportKind]
-    """Required. The reports wanted."""
+    kinds: Sequence[ReportKind] = ()
+    """Optional. The reports wanted at the common location; needed unless `targets` names
+    some.
+    """
 
     uri_template: str | None = None
-    """Optional. Where they go: a template with `{kind}`; beside the segments by default."""
+    """Optional. The common location: a path or URI with `{kind}`, which stands for
+    `shots.json`, `shots.csv`, `edl`, `otio`, `html` or `scores.csv`. `{stem}` and
+    `{job_id}` are as in outputs. By default `{stem}.{kind}` in the folder that all
+    segments share; a job without output has no such folder and names a location.
+    """
+
+    endpoint: str | None = None
+    """Optional. The endpoint of the store, where it is not the configured one; by default the
+    output's for what goes to its bucket.
+    """
+
+    targets: Sequence[ReportTarget] = ()
+    """Optional. Reports with locations of their own."""
+
+    overwrite_policy: OverwritePolicy | None = None
+    """Optional. What happens when something is at a location already; by default as with the
+    output, and REFUSE without one.
+    """
+
+
+@dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
+class ReportTarget(Record):
+    """ReportTarget is a report with a location of its own."""
+
+    kind: ReportKind
+    """Required. The report."""
+
+    uri_template: str
+    """Required. Its location: a path or URI that takes `{kind}`, `{stem}` and `{job_id}`."""

@@ -204,6 +204,7 @@ class PlanCompleted(_message.Message):
     SEGMENT_COUNT_FIELD_NUMBER: _builtins.int
     SOURCE_FIELD_NUMBER: _builtins.int
     NOTICES_FIELD_NUMBER: _builtins.int
+    REPORTS_FIELD_NUMBER: _builtins.int
     segment_count: _builtins.int
     """Output only. How many there are."""
     @_builtins.property
@@ -214,16 +215,21 @@ class PlanCompleted(_message.Message):
     def notices(self) -> _containers.RepeatedCompositeFieldContainer[_segment_pb2.Notice]:
         """Output only. What the caller may want to know besides."""
 
+    @_builtins.property
+    def reports(self) -> _containers.RepeatedCompositeFieldContainer[_job_pb2.Report]:
+        """Output only. The reports that were written."""
+
     def __init__(
         self,
         *,
         segment_count: _builtins.int = ...,
         source: _job_pb2.SourceInfo | None = ...,
         notices: _abc.Iterable[_segment_pb2.Notice] | None = ...,
+        reports: _abc.Iterable[_job_pb2.Report] | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["source", b"source"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["notices", b"notices", "segment_count", b"segment_count", "source", b"source"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["notices", b"notices", "reports", b"reports", "segment_count", b"segment_count", "source", b"source"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

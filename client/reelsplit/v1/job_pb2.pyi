@@ -480,22 +480,26 @@ class Report(_message.Message):
     KIND_FIELD_NUMBER: _builtins.int
     URI_FIELD_NUMBER: _builtins.int
     SIZE_BYTES_FIELD_NUMBER: _builtins.int
+    CHECKSUM_FIELD_NUMBER: _builtins.int
     kind: _spec_pb2.ReportKind.ValueType
     """Output only. Its kind."""
     uri: _builtins.str
     """Output only. Where it lies."""
     size_bytes: _builtins.int
     """Output only. Its size in bytes."""
+    checksum: _builtins.str
+    """Output only. The checksum of its bytes as `sha256:` and 64 hexadecimal digits."""
     def __init__(
         self,
         *,
         kind: _spec_pb2.ReportKind.ValueType = ...,
         uri: _builtins.str = ...,
         size_bytes: _builtins.int = ...,
+        checksum: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["kind", b"kind", "size_bytes", b"size_bytes", "uri", b"uri"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["checksum", b"checksum", "kind", b"kind", "size_bytes", b"size_bytes", "uri", b"uri"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

@@ -812,6 +812,7 @@ class ThresholdDetector(_message.Message):
     FADE_BIAS_FIELD_NUMBER: _builtins.int
     ADD_FINAL_SCENE_FIELD_NUMBER: _builtins.int
     METHOD_FIELD_NUMBER: _builtins.int
+    MIN_OUT_DURATION_FIELD_NUMBER: _builtins.int
     threshold: _builtins.float
     """Optional. The mean brightness, 0 to 255, that a fade reaches; 12 by default."""
     fade_bias: _builtins.float
@@ -820,6 +821,10 @@ class ThresholdDetector(_message.Message):
     """Optional. Report a border where the source ends faded out."""
     method: Global___ThresholdMethod.ValueType
     """Optional. On which side of the threshold the picture counts as faded; FLOOR by default."""
+    @_builtins.property
+    def min_out_duration(self) -> _duration_pb2.Duration:
+        """Optional. Fades that last shorter are no border; 0 by default."""
+
     def __init__(
         self,
         *,
@@ -827,10 +832,11 @@ class ThresholdDetector(_message.Message):
         fade_bias: _builtins.float | None = ...,
         add_final_scene: _builtins.bool = ...,
         method: Global___ThresholdMethod.ValueType | None = ...,
+        min_out_duration: _duration_pb2.Duration | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["_fade_bias", b"_fade_bias", "_method", b"_method", "_threshold", b"_threshold", "fade_bias", b"fade_bias", "method", b"method", "threshold", b"threshold"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_fade_bias", b"_fade_bias", "_method", b"_method", "_threshold", b"_threshold", "fade_bias", b"fade_bias", "method", b"method", "min_out_duration", b"min_out_duration", "threshold", b"threshold"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["_fade_bias", b"_fade_bias", "_method", b"_method", "_threshold", b"_threshold", "add_final_scene", b"add_final_scene", "fade_bias", b"fade_bias", "method", b"method", "threshold", b"threshold"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_fade_bias", b"_fade_bias", "_method", b"_method", "_threshold", b"_threshold", "add_final_scene", b"add_final_scene", "fade_bias", b"fade_bias", "method", b"method", "min_out_duration", b"min_out_duration", "threshold", b"threshold"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     _WhichOneofReturnType__fade_bias: _TypeAlias = _typing.Literal["fade_bias"]  # noqa: Y015
     _WhichOneofArgType__fade_bias: _TypeAlias = _typing.Literal["_fade_bias", b"_fade_bias"]  # noqa: Y015
@@ -859,9 +865,9 @@ class HashDetector(_message.Message):
     SIZE_FIELD_NUMBER: _builtins.int
     LOWPASS_FIELD_NUMBER: _builtins.int
     threshold: _builtins.float
-    """Optional. The share of bits, 0 to 1, that must differ; 0.395 by default."""
+    """Optional. The share of bits, 0 to 1, that must differ; 0.35 by default."""
     size: _builtins.int
-    """Optional. The side of the hash in bits; 16 by default."""
+    """Optional. The side of the hash in bits; 8 by default."""
     lowpass: _builtins.int
     """Optional. How much high frequency is filtered out; 2 by default."""
     def __init__(
@@ -901,9 +907,9 @@ class HistogramDetector(_message.Message):
     THRESHOLD_FIELD_NUMBER: _builtins.int
     BINS_FIELD_NUMBER: _builtins.int
     threshold: _builtins.float
-    """Optional. The change, 0 to 1, that a cut must exceed; 0.05 by default."""
+    """Optional. The change, 0 to 1, that a cut must exceed; 0.2 by default."""
     bins: _builtins.int
-    """Optional. The number of bins, 2 to 256; 256 by default."""
+    """Optional. The number of bins, 2 to 256; 128 by default."""
     def __init__(
         self,
         *,
@@ -967,24 +973,81 @@ class ReportOptions(_message.Message):
 
     KINDS_FIELD_NUMBER: _builtins.int
     URI_TEMPLATE_FIELD_NUMBER: _builtins.int
+    ENDPOINT_FIELD_NUMBER: _builtins.int
+    TARGETS_FIELD_NUMBER: _builtins.int
+    OVERWRITE_POLICY_FIELD_NUMBER: _builtins.int
     uri_template: _builtins.str
-    """Optional. Where they go: a template with `{kind}`; beside the segments by default."""
+    """Optional. The common location: a path or URI with `{kind}`, which stands for `shots.json`,
+    `shots.csv`, `edl`, `otio`, `html` or `scores.csv`. `{stem}` and `{job_id}` are as in outputs.
+    By default `{stem}.{kind}` in the folder that all segments share; a job without output has no
+    such folder and names a location.
+    """
+    endpoint: _builtins.str
+    """Optional. The endpoint of the store, where it is not the configured one; by default the
+    output's for what goes to its bucket.
+    """
+    overwrite_policy: _output_pb2.OverwritePolicy.ValueType
+    """Optional. What happens when something is at a location already; by default as with the output,
+    and REFUSE without one.
+    """
     @_builtins.property
     def kinds(self) -> _containers.RepeatedScalarFieldContainer[Global___ReportKind.ValueType]:
-        """Required. The reports wanted."""
+        """Optional. The reports wanted at the common location; needed unless `targets` names some."""
+
+    @_builtins.property
+    def targets(self) -> _containers.RepeatedCompositeFieldContainer[Global___ReportTarget]:
+        """Optional. Reports with locations of their own."""
 
     def __init__(
         self,
         *,
         kinds: _abc.Iterable[Global___ReportKind.ValueType] | None = ...,
         uri_template: _builtins.str | None = ...,
+        endpoint: _builtins.str | None = ...,
+        targets: _abc.Iterable[Global___ReportTarget] | None = ...,
+        overwrite_policy: _output_pb2.OverwritePolicy.ValueType | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["_uri_template", b"_uri_template", "uri_template", b"uri_template"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_endpoint", b"_endpoint", "_overwrite_policy", b"_overwrite_policy", "_uri_template", b"_uri_template", "endpoint", b"endpoint", "overwrite_policy", b"overwrite_policy", "uri_template", b"uri_template"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["_uri_template", b"_uri_template", "kinds", b"kinds", "uri_template", b"uri_template"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_endpoint", b"_endpoint", "_overwrite_policy", b"_overwrite_policy", "_uri_template", b"_uri_template", "endpoint", b"endpoint", "kinds", b"kinds", "overwrite_policy", b"overwrite_policy", "targets", b"targets", "uri_template", b"uri_template"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    _WhichOneofReturnType__endpoint: _TypeAlias = _typing.Literal["endpoint"]  # noqa: Y015
+    _WhichOneofArgType__endpoint: _TypeAlias = _typing.Literal["_endpoint", b"_endpoint"]  # noqa: Y015
+    _WhichOneofReturnType__overwrite_policy: _TypeAlias = _typing.Literal["overwrite_policy"]  # noqa: Y015
+    _WhichOneofArgType__overwrite_policy: _TypeAlias = _typing.Literal["_overwrite_policy", b"_overwrite_policy"]  # noqa: Y015
     _WhichOneofReturnType__uri_template: _TypeAlias = _typing.Literal["uri_template"]  # noqa: Y015
     _WhichOneofArgType__uri_template: _TypeAlias = _typing.Literal["_uri_template", b"_uri_template"]  # noqa: Y015
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__endpoint) -> _WhichOneofReturnType__endpoint | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__overwrite_policy) -> _WhichOneofReturnType__overwrite_policy | None: ...
+    @_typing.overload
     def WhichOneof(self, oneof_group: _WhichOneofArgType__uri_template) -> _WhichOneofReturnType__uri_template | None: ...
 
 Global___ReportOptions: _TypeAlias = ReportOptions  # noqa: Y015
+
+@_typing.final
+class ReportTarget(_message.Message):
+    """ReportTarget is a report with a location of its own."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    KIND_FIELD_NUMBER: _builtins.int
+    URI_TEMPLATE_FIELD_NUMBER: _builtins.int
+    kind: Global___ReportKind.ValueType
+    """Required. The report."""
+    uri_template: _builtins.str
+    """Required. Its location: a path or URI that takes `{kind}`, `{stem}` and `{job_id}`."""
+    def __init__(
+        self,
+        *,
+        kind: Global___ReportKind.ValueType = ...,
+        uri_template: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["kind", b"kind", "uri_template", b"uri_template"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ReportTarget: _TypeAlias = ReportTarget  # noqa: Y015

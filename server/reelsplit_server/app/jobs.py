@@ -9,7 +9,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import datetime
 
-from reelsplit.types.job import Job, JobState
+from reelsplit.types.job import Job, JobState, Report
 from reelsplit.types.segment import Segment, SegmentState
 from reelsplit.types.spec import JobSpec
 from reelsplit_server.app.bounds import Bounds
@@ -34,6 +34,7 @@ from reelsplit_server.jobs.rows import NoSuchJobError, micros
 from reelsplit_server.jobs.scheduler import Scheduler
 from reelsplit_server.jobs.store import QueueFullError, Store, TokenReusedError
 from reelsplit_server.jobs.transitions import TransitionError
+from reelsplit_server.storage.report_places import report_endpoint
 
 _ID = re.compile(r"[0-9a-f]{32}")
 _MOST_PAGE = 1000
@@ -265,7 +266,12 @@ class Jobs:
         return deleted
 
     async def _delete_outputs(self, record: JobRecord) -> int:
+        spec = record.spec
         deleted, after = 0, -1
+        if record.reports:
+            deleted = await self._remove(
+                [(report, report_endpoint(spec, report.uri)) for report in record.reports]
+            )
         while True:
             with _translated():
                 page, _ = await self._store.segments(
@@ -274,15 +280,19 @@ class Jobs:
             if not page:
                 return deleted
             after = page[-1].index
-            try:
-                deleted += await self._scheduler.remove(record, page)
-            except RemoveError as error:
-                raise AppError(
-                    Kind.INTERNAL,
-                    error.error.reason,
-                    f"Not all outputs could be deleted, so the job was kept: {error}",
-                    metadata=error.error.metadata,
-                ) from error
+            endpoint = spec.output.endpoint if spec.output is not None else None
+            deleted += await self._remove([(segment, endpoint) for segment in page])
+
+    async def _remove(self, outputs: Sequence[tuple[Segment | Report, str | None]]) -> int:
+        try:
+            return await self._scheduler.remove(outputs)
+        except RemoveError as error:
+            raise AppError(
+                Kind.INTERNAL,
+                error.error.reason,
+                f"Not all outputs could be deleted, so the job was kept: {error}",
+                metadata=error.error.metadata,
+            ) from error
 
     @lasting
     async def retry(self, principal: str, job_id: str, client_token: str) -> Job:

@@ -20,6 +20,7 @@ def present(record: JobRecord, live: JobProgress | None) -> Job:
         source=record.source,
         progress=snapshot(record, live),
         notices=record.notices,
+        reports=[replace(report, uri=public(report.uri)) for report in record.reports],
         attempt=record.attempt,
         owner=record.principal,
         create_time=record.create_time,
@@ -63,7 +64,24 @@ def _without_secrets(spec: JobSpec) -> JobSpec:
     if output is not None:
         template, endpoint = public(output.uri_template), _public(output.endpoint)
         output = replace(output, uri_template=template, endpoint=endpoint)
-    return replace(spec, input=source, output=output, notify_url=_public(spec.notify_url))
+    reports = spec.reports
+    if reports is not None:
+        reports = replace(
+            reports,
+            uri_template=_public(reports.uri_template),
+            endpoint=_public(reports.endpoint),
+            targets=[
+                replace(target, uri_template=public(target.uri_template))
+                for target in reports.targets
+            ],
+        )
+    return replace(
+        spec,
+        input=source,
+        output=output,
+        reports=reports,
+        notify_url=_public(spec.notify_url),
+    )
 
 
 def _public(text: str | None) -> str | None:

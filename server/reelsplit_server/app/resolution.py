@@ -9,11 +9,15 @@ from reelsplit.types.output import AudioCodec, AudioEncoding, CutMode, Output, O
 from reelsplit.types.spec import (
     AdaptiveDetector,
     ContentDetector,
+    Effort,
+    FlashFilter,
+    Footage,
     HashDetector,
     HistogramDetector,
     JobSpec,
     LongShotPolicy,
     ReelsplitDetector,
+    ReportOptions,
     ShotDetection,
     ThresholdDetector,
     ThresholdMethod,
@@ -21,6 +25,7 @@ from reelsplit.types.spec import (
 )
 from reelsplit_server.app.bounds import Bounds
 from reelsplit_server.app.validation import encodes
+from reelsplit_server.storage.template import beside
 
 NumberT = TypeVar("NumberT", int, float)
 Detector = (
@@ -42,6 +47,7 @@ def resolve(spec: JobSpec, bounds: Bounds) -> JobSpec:
         spec,
         mode=mode,
         output=_output(spec.output) if spec.output is not None else None,
+        reports=_reports(spec) if spec.reports is not None else None,
         priority=spec.priority or 0,
         timeout=spec.timeout if spec.timeout is not None else bounds.default_timeout,
         segment_timeout=spec.segment_timeout
@@ -66,6 +72,19 @@ def _output(output: Output) -> Output:
     )
 
 
+def _reports(spec: JobSpec) -> ReportOptions:
+    assert spec.reports is not None
+    reports, output = spec.reports, spec.output
+    template, policy = reports.uri_template, reports.overwrite_policy
+    if output is not None:
+        policy = policy or output.overwrite_policy
+        if template is None and reports.kinds:
+            template = beside(output.uri_template)
+    return replace(
+        reports, uri_template=template, overwrite_policy=policy or OverwritePolicy.REFUSE
+    )
+
+
 def _detection(mode: ShotDetection) -> ShotDetection:
     policy = mode.long_shot_policy
     if policy is None and mode.max_shot_duration is not None:
@@ -81,7 +100,14 @@ def _detection(mode: ShotDetection) -> ShotDetection:
 def _detector(detector: Detector | None) -> Detector:
     match detector:
         case None:
-            return _detector(AdaptiveDetector())
+            return _detector(ReelsplitDetector())
+        case ReelsplitDetector() as own:
+            return replace(
+                own,
+                effort=own.effort or Effort.EXACT,
+                sensitivity=_or(own.sensitivity, 0.5),
+                footage=own.footage or Footage.FILM,
+            )
         case AdaptiveDetector() as adaptive:
             return replace(
                 adaptive,
@@ -90,26 +116,31 @@ def _detector(detector: Detector | None) -> Detector:
                 window_width=_or(adaptive.window_width, 2),
             )
         case ContentDetector() as content:
-            return replace(content, threshold=_or(content.threshold, 27.0))
+            return replace(
+                content,
+                threshold=_or(content.threshold, 27.0),
+                flash_filter=content.flash_filter or FlashFilter.MERGE,
+            )
         case ThresholdDetector() as threshold:
             return replace(
                 threshold,
                 threshold=_or(threshold.threshold, 12.0),
                 fade_bias=_or(threshold.fade_bias, 0.0),
                 method=threshold.method or ThresholdMethod.FLOOR,
+                min_out_duration=threshold.min_out_duration or 0.0,
             )
         case HashDetector() as hashes:
             return replace(
                 hashes,
-                threshold=_or(hashes.threshold, 0.395),
-                size=_or(hashes.size, 16),
+                threshold=_or(hashes.threshold, 0.35),
+                size=_or(hashes.size, 8),
                 lowpass=_or(hashes.lowpass, 2),
             )
         case HistogramDetector() as histogram:
             return replace(
                 histogram,
-                threshold=_or(histogram.threshold, 0.05),
-                bins=_or(histogram.bins, 256),
+                threshold=_or(histogram.threshold, 0.2),
+                bins=_or(histogram.bins, 128),
             )
         case other:
             return other

@@ -27,6 +27,7 @@ from reelsplit.types.spec import (
 from reelsplit_server.app.bounds import Bounds
 from reelsplit_server.app.detection import check_detection
 from reelsplit_server.app.errors import Violation
+from reelsplit_server.app.reports import check_reports
 from reelsplit_server.media import formats
 from reelsplit_server.storage import location, template
 from reelsplit_server.storage.routes import Verb
@@ -64,6 +65,13 @@ class Checker:
         if value is not None and not (math.isfinite(value) and low <= float(value) <= high):
             self.wrong(field, f"is {float(value):g}; it lies from {low:,g} to {high:,g}{unit}")
 
+    def length(self, field: str, text: str) -> bool:
+        """Whether a template is not too long."""
+        fits = len(text) <= self.bounds.most_template
+        if not fits:
+            self.wrong(field, f"is longer than {self.bounds.most_template} characters")
+        return fits
+
     def client_token(self, field: str, token: str) -> None:
         """A client token is up to 64 printable ASCII characters."""
         if token and not _TOKEN.fullmatch(token):
@@ -86,11 +94,11 @@ class Checker:
         """Check a whole spec."""
         self._input(spec.input, f"{at}.input")
         self._mode(spec, at)
+        stem = location.stem_of((spec.input and spec.input.uri) or "")
         if spec.output is not None:
-            stem = location.stem_of((spec.input and spec.input.uri) or "")
             self._output(spec.output, f"{at}.output", stem)
         if spec.reports is not None:
-            self.unsupported(f"{at}.reports", "is not supported by this version")
+            check_reports(self, spec, stem, f"{at}.reports")
         if spec.notify_url is not None:
             self.unsupported(f"{at}.notify_url", "is not supported by this version")
         self._user_data(f"{at}.user_data", spec.user_data)
@@ -110,9 +118,9 @@ class Checker:
         if wanted.media_id is not None:
             self.unsupported(f"{at}.media_id", "is not supported by this version; give a uri")
         if wanted.uri is not None:
-            self._place(at, "uri", wanted.uri, wanted.endpoint, "read")
+            self.place(at, "uri", wanted.uri, wanted.endpoint, "read")
 
-    def _place(
+    def place(
         self, at: str, name: str, uri: str, endpoint: str | None, verb: Verb
     ) -> location.Location | None:
         """Check a location and the endpoint beside it."""
@@ -207,8 +215,7 @@ class Checker:
         if not text:
             self.wrong(at, "is required, such as /videos/out/{index:04d}.mp4")
             return None
-        if len(text) > self.bounds.most_template:
-            self.wrong(at, f"is longer than {self.bounds.most_template} characters")
+        if not self.length(at, text):
             return None
         try:
             template.check(text)
@@ -222,7 +229,7 @@ class Checker:
             for n, name in enumerate((stem, f"{stem}2"))
         ]
         first, second = (template.expand(text, sample) for sample in samples)
-        place = self._place(parent, "uri_template", first, output.endpoint, "write")
+        place = self.place(parent, "uri_template", first, output.endpoint, "write")
         if place is not None:
             with contextlib.suppress(location.LocationError):
                 other = location.parse(second)

@@ -11,13 +11,12 @@ from typing import TypeVar
 import structlog
 
 from reelsplit.types.error import Error
-from reelsplit.types.output import OverwritePolicy
 from reelsplit_server.engine.calls import Calls
-from reelsplit_server.engine.seam import RemoveError, Render, Target
+from reelsplit_server.engine.seam import RemoveError, Target, Unit
 from reelsplit_server.storage.errors import StorageError
 from reelsplit_server.storage.routes import FilePlace, ObjectPlace, Place
 from reelsplit_server.storage.stores import Stores
-from reelsplit_server.work.targets import target_uri
+from reelsplit_server.work.targets import Delivery, deliveries
 
 log = structlog.get_logger(__name__)
 ResultT = TypeVar("ResultT")
@@ -102,23 +101,27 @@ class Desks:
             count += await self.call(places[0], functools.partial(self.stores.delete, places))
         return count
 
-    def abandon(self, units: Sequence[Render]) -> None:
+    def abandon(self, units: Sequence[Unit]) -> None:
         """Clear up what an earlier server left of units; see `seam.Engine.abandon`."""
         for unit in units:
             try:
-                target = self.stores.resolve(target_uri(unit), unit.output.endpoint, "write")
+                targets = {
+                    self.stores.resolve(left.uri, left.endpoint, "write"): left
+                    for left in deliveries(unit)
+                }
             except Exception as error:
                 # Also what only a worker that lied about its segments can have brought about.
                 log.warning("uploads_not_aborted", job_id=unit.job_id, error=str(error))
             else:
-                self.clear(target, functools.partial(self._abandon, unit, target))
+                for target, left in targets.items():
+                    self.clear(target, functools.partial(self._abandon, left, target))
 
-    async def _abandon(self, unit: Render, target: Place) -> None:
+    async def _abandon(self, left: Delivery, target: Place) -> None:
         await self.call(target, functools.partial(self.abort_abandoned, target))
-        if unit.intent is not None and not replaces(unit):
-            # It may have appeared, and no segment lists it. What may be replaced is left for the
+        if left.intent is not None and not left.replace:
+            # It may have appeared, and nothing lists it. What may be replaced is left for the
             # next attempt: the same bytes may have been there before, and be another job's.
-            work = functools.partial(self.stores.remove, target, unit.intent)
+            work = functools.partial(self.stores.remove, target, left.intent)
             await self.quietly("output_not_taken_back", target, work)
 
     def abort_abandoned(self, target: Place) -> None:
@@ -159,11 +162,6 @@ def _spot(place: Place) -> tuple[str, ...]:
             return "object", store, bucket, key
         case _:
             return "web", place.url
-
-
-def replaces(unit: Render) -> bool:
-    """Whether a unit may replace what lies at its target."""
-    return unit.output.overwrite_policy is OverwritePolicy.REPLACE
 
 
 def told(error: StorageError) -> Error:

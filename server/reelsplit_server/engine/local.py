@@ -12,6 +12,8 @@ import secrets
 import shutil
 import tempfile
 from collections.abc import Iterator, Mapping, Sequence
+from concurrent.futures import Future
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +22,7 @@ from pebble import ProcessPool
 
 from reelsplit_server.engine.desk import Desk
 from reelsplit_server.engine.desks import Desks, told
+from reelsplit_server.engine.party import Party
 from reelsplit_server.engine.run import PARTING, Run
 from reelsplit_server.engine.seam import OnReport, WorkerDiedError
 from reelsplit_server.storage.errors import StorageError
@@ -27,7 +30,8 @@ from reelsplit_server.storage.grants import SourceGrant
 from reelsplit_server.storage.stores import Stores
 from reelsplit_server.work import entry
 from reelsplit_server.work.asks import ANSWERS, SAID
-from reelsplit_server.work.units import Failed, Outcome, Published, Render, Target, Unit
+from reelsplit_server.work.entry import Call
+from reelsplit_server.work.units import Failed, Outcome, Published, Target, Unit
 
 log = structlog.get_logger(__name__)
 _LINE = 4 * 2**20
@@ -35,6 +39,16 @@ _LINE = 4 * 2**20
 _MOST_PATH = 100
 """A socket's path may have some hundred bytes, and no more."""
 _ENVIRONMENT = ("PATH", "LANG", "LC_ALL", "TMPDIR", "TZ", "LD_LIBRARY_PATH", "PYTHONPATH")
+
+
+@dataclass(frozen=True, slots=True)
+class _Work:
+    """What a worker was given to do."""
+
+    pool: ProcessPool
+    future: Future[None]
+    ended: asyncio.Future[None]
+    """Done when the worker has done with it, or is gone."""
 
 
 class LocalEngine:
@@ -51,6 +65,7 @@ class LocalEngine:
         self._desks = Desks(stores, workers)
         self._runs: dict[str, Run] = {}
         self._free: asyncio.Queue[ProcessPool] = asyncio.Queue()
+        self._releasing: set[asyncio.Task[None]] = set()
         self._pools: set[ProcessPool] = set()
         self._server: asyncio.Server | None = None
         # The server forks from a small process of its own, which has loaded the libraries and
@@ -92,24 +107,66 @@ class LocalEngine:
         for pool in self._pools:
             pool.stop()  # type: ignore[no-untyped-call]
         await asyncio.gather(*(asyncio.to_thread(pool.join) for pool in self._pools))
+        for task in self._releasing:
+            task.cancel()
+        await asyncio.gather(*self._releasing, return_exceptions=True)
         await self._desks.close()
         if self._spare is not None:
             shutil.rmtree(self._spare, ignore_errors=True)
 
-    async def run(self, unit: Unit, on_report: OnReport, *, timeout: float | None) -> Outcome:
+    async def run(
+        self,
+        unit: Unit,
+        on_report: OnReport,
+        *,
+        timeout: float | None,
+        party: Party | None = None,
+        place: int = 0,
+    ) -> Outcome:
         """Do a unit; see `reelsplit_server.engine.seam.Engine.run`."""
-        pool = await self._free.get()
+        party = party or Party()
         try:
-            if not pool.active:
-                # A process that dies while it is idle breaks its pool.
-                self._pools.discard(pool)
-                pool = self._new_pool()
-            return await self._run(pool, unit, on_report, timeout)
+            return await self._run(unit, on_report, timeout, party, place)
         finally:
-            self._free.put_nowait(pool)
+            begun = party.leave(place)
+            if begun is not None:
+                task = asyncio.create_task(self._release(begun))
+                self._releasing.add(task)
+                task.add_done_callback(self._releasing.discard)
+
+    async def _release(self, begun: asyncio.Task[_Work]) -> None:
+        work = await begun
+        # One that has hung up, or was hung up on, has nothing more to do.
+        await _first(work.ended, timeout=PARTING)
+        work.future.cancel()
+        self._free.put_nowait(work.pool)
+
+    async def _begin(self, calls: Sequence[Call]) -> _Work:
+        """Give a worker something to do."""
+        pool = await self._free.get()
+        if not pool.active:
+            # A process that dies while it is idle breaks its pool.
+            self._pools.discard(pool)
+            pool = self._new_pool()
+        path = str(self._socket)
+        if len(calls) == 1:
+            (call,) = calls
+            arguments = (call.unit, call.grant, path, call.name, call.secret)
+            future = pool.schedule(entry.execute, args=arguments)
+        else:
+            future = pool.schedule(entry.execute_all, args=(calls, path))
+        ended = asyncio.wrap_future(future)
+        # Looked at later, and not again when it ends after that.
+        ended.add_done_callback(lambda future: future.cancelled() or future.exception())
+        return _Work(pool=pool, future=future, ended=ended)
 
     async def _run(
-        self, pool: ProcessPool, unit: Unit, on_report: OnReport, timeout: float | None
+        self,
+        unit: Unit,
+        on_report: OnReport,
+        timeout: float | None,
+        party: Party,
+        place: int,
     ) -> Outcome:
         loop = asyncio.get_running_loop()
         desk = Desk(self._desks, unit, on_report)
@@ -123,7 +180,7 @@ class LocalEngine:
 
         timer = loop.call_later(timeout, stopped, TimeoutError()) if timeout else None
         # Not cancelled itself, however often the caller is: what it has begun it brings to an end.
-        work = asyncio.create_task(self._do(pool, unit, desk, on_report, stop))
+        work = asyncio.create_task(self._do(unit, desk, on_report, stop, party, place))
         cancelled: asyncio.CancelledError | None = None
         while not work.done():
             try:
@@ -141,11 +198,12 @@ class LocalEngine:
 
     async def _do(
         self,
-        pool: ProcessPool,
         unit: Unit,
         desk: Desk,
         on_report: OnReport,
         stop: asyncio.Future[BaseException],
+        party: Party,
+        place: int,
     ) -> Outcome:
         try:
             opening = asyncio.create_task(desk.open())
@@ -154,7 +212,7 @@ class LocalEngine:
                 opening.cancel()
                 await asyncio.gather(opening, return_exceptions=True)
                 raise stop.result()
-            return await self._serve(pool, unit, opening.result(), desk, on_report, stop)
+            return await self._serve(unit, opening.result(), desk, on_report, stop, party, place)
         except StorageError as error:
             return Failed(error=told(error), transient=error.transient)
         finally:
@@ -162,30 +220,36 @@ class LocalEngine:
 
     async def _serve(
         self,
-        pool: ProcessPool,
         unit: Unit,
         grant: SourceGrant,
         desk: Desk,
         on_report: OnReport,
         stop: asyncio.Future[BaseException],
+        party: Party,
+        place: int,
     ) -> Outcome:
         name, secret = secrets.token_hex(8), secrets.token_hex(16)
         silent = asyncio.get_running_loop().create_future()
-        arguments = (unit, grant, str(self._socket), name, secret)
-        future = pool.schedule(entry.execute, args=arguments)
         run = self._runs[name] = Run(secret, unit, desk, on_report, silent)
-        ended = asyncio.wrap_future(future)
-        # Looked at below, and not again when it ends after that.
-        ended.add_done_callback(lambda future: future.cancelled() or future.exception())
+        call = Call(unit=unit, grant=grant, name=name, secret=secret)
+        joining = asyncio.create_task(party.join(place, call, self._begin))
+        await _first(joining, stop)
+        if not joining.done():
+            del self._runs[name]
+            joining.cancel()
+            await asyncio.gather(joining, return_exceptions=True)
+            raise stop.result()
+        work: _Work = joining.result()
+        ended = work.ended
         await _first(ended, silent, stop)
-        if not ended.done():
-            # One that has hung up, or was hung up on, has nothing more to do.
+        if desk.published is None and run.outcome is None:
+            # One that has hung up without a word may just be dying.
             await _first(ended, stop, timeout=PARTING)
         del self._runs[name]
         lived = not ended.done()
         if stop.done():
             await run.give_up()
-        future.cancel()  # type: ignore[no-untyped-call]
+            work.future.cancel()
         hanging = asyncio.create_task(run.hang_up())
         if run.writer is not None:
             await _first(silent, stop)
@@ -208,7 +272,7 @@ class LocalEngine:
         """Delete what a job published; see `reelsplit_server.engine.seam.Engine.remove`."""
         return await self._desks.remove(targets)
 
-    def abandon(self, units: Sequence[Render]) -> None:
+    def abandon(self, units: Sequence[Unit]) -> None:
         """Clear up what a server that is gone left; see `seam.Engine.abandon`."""
         self._desks.abandon(units)
 

@@ -8,7 +8,16 @@ import itertools
 from dataclasses import dataclass
 
 from reelsplit_server.engine.desk import Desk
-from reelsplit_server.engine.seam import Failed, OnReport, Outcome, PlanDone, Render, Unit
+from reelsplit_server.engine.seam import (
+    Analyse,
+    Failed,
+    OnReport,
+    Outcome,
+    PlanDone,
+    Scan,
+    ScanDone,
+    Unit,
+)
 from reelsplit_server.storage.errors import StorageError
 from reelsplit_server.storage.grants import Refused
 from reelsplit_server.work.asks import Answer, Ask, Said
@@ -40,11 +49,13 @@ class Run:
         """Keep what was reported, or do what was asked for."""
         if isinstance(said, Ask):
             return await self._answer(said)
-        if isinstance(said, PlanDone) and isinstance(self.unit, Render):
-            raise ValueError("a segment is no plan")
+        if isinstance(said, PlanDone) and not isinstance(self.unit, Analyse):
+            raise ValueError("only an analysis ends with a plan")
+        if isinstance(said, ScanDone) and not isinstance(self.unit, Scan):
+            raise ValueError("only a scan ends as one")
         if isinstance(said, Failed):
             said = _bounded(said)
-        if isinstance(said, PlanDone | Failed):
+        if isinstance(said, PlanDone | ScanDone | Failed):
             self.outcome = said
         await self.on_report(said)
         return None

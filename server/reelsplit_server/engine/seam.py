@@ -6,6 +6,7 @@ from collections.abc import Awaitable, Callable, Sequence
 from typing import Protocol
 
 from reelsplit.types.error import Error
+from reelsplit_server.engine.party import Party
 from reelsplit_server.work.units import (
     Analyse,
     Failed,
@@ -15,9 +16,14 @@ from reelsplit_server.work.units import (
     Planned,
     Progress,
     Published,
+    PublishedReport,
     Publishing,
+    PublishingReport,
     Render,
     Report,
+    Scan,
+    ScanDone,
+    Sharing,
     Target,
     Unit,
 )
@@ -29,14 +35,20 @@ __all__ = [
     "OnReport",
     "Opened",
     "Outcome",
+    "Party",
     "PlanDone",
     "Planned",
     "Progress",
     "Published",
+    "PublishedReport",
     "Publishing",
+    "PublishingReport",
     "RemoveError",
     "Render",
     "Report",
+    "Scan",
+    "ScanDone",
+    "Sharing",
     "Target",
     "Unit",
     "WorkerDiedError",
@@ -70,9 +82,21 @@ class Engine(Protocol):
     async def stop(self) -> None:
         """End all that runs, at once."""
 
-    async def run(self, unit: Unit, on_report: OnReport, *, timeout: float | None) -> Outcome:
+    async def run(
+        self,
+        unit: Unit,
+        on_report: OnReport,
+        *,
+        timeout: float | None,
+        party: Party | None = None,
+        place: int = 0,
+    ) -> Outcome:
         """Do a unit. ``on_report`` is awaited for each report before the next is taken, and
         before anything that is published can be seen.
+
+        The units of a ``party`` take one slot together: one worker does them by their ``place``,
+        and decodes once what several want. The end of one may be the end of its worker, and so
+        of all.
 
         Raises `WorkerDiedError`, or `TimeoutError` after ``timeout`` seconds. Cancelling stops
         the worker, and returns when it has gone, within seconds even where a store hangs; a unit
@@ -83,6 +107,6 @@ class Engine(Protocol):
         """Delete what a job published, where nothing else has replaced it; answers how many
         objects there were. Raises `RemoveError`."""
 
-    def abandon(self, units: Sequence[Render]) -> None:
-        """Begin to clear up what a server that is gone left of some units, whose ``intent`` says
-        what may have appeared. Raises nothing, and waits for no store."""
+    def abandon(self, units: Sequence[Unit]) -> None:
+        """Begin to clear up what a server that is gone left of some units, whose intents say what
+        may have appeared. Raises nothing, and waits for no store."""

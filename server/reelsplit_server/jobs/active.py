@@ -13,7 +13,8 @@ from reelsplit_server.jobs.progress import Meter
 from reelsplit_server.jobs.records import JobRecord
 
 ANALYSIS = -1
-"""The key of a job's analysis among its units; those of its segments are their indexes."""
+"""The key of a job's analysis among its units; those of its segments are their indexes, and those
+of the units that help with the analysis lie below."""
 
 
 @dataclass(slots=True)
@@ -27,6 +28,10 @@ class ActiveJob:
     tries: dict[int, int] = field(default_factory=dict)
     again: dict[int, float] = field(default_factory=dict)
     """Units that will be tried again, each with the seconds that it waits for that."""
+    share: str | None = None
+    """By which name other workers can help with the analysis, while it goes on."""
+    spans: dict[int, tuple[Fraction, Fraction]] = field(default_factory=dict)
+    """Where the segments begin and end that are to be made, as far as that is known."""
     ending: bool = False
     told: float = 0.0
     deadline: asyncio.TimerHandle | None = None
@@ -54,7 +59,23 @@ class ActiveJob:
     def add(self, segment: Segment) -> None:
         """A segment is to be made."""
         self.waiting.append(segment.index)
+        if (bounds := segment.bounds or segment.requested) is not None:
+            span = bounds.start_offset or 0, bounds.end_offset or 0
+            self.spans[segment.index] = Fraction(span[0]), Fraction(span[1])
         self.meter.planned(length(segment))
+
+    def helped(self, share: str, helpers: int) -> None:
+        """So many workers may help with the analysis, if they have nothing else to do."""
+        self.share = share
+        for key in range(ANALYSIS - 1, ANALYSIS - 1 - helpers, -1):
+            if key not in self.waiting and key not in self.running and key not in self.again:
+                self.waiting.append(key)
+
+    def unhelped(self) -> None:
+        """The analysis has ended: nobody begins to help any more."""
+        self.share = None
+        for key in [key for key in self.waiting if key < ANALYSIS]:
+            self.waiting.remove(key)
 
     @property
     def idle(self) -> bool:

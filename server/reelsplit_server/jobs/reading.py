@@ -8,6 +8,7 @@ from sqlalchemy import Connection, func, select
 
 from reelsplit.types.job import JobState
 from reelsplit.types.segment import Segment, SegmentState
+from reelsplit.types.spec import ReportKind
 from reelsplit_server.jobs import schema
 from reelsplit_server.jobs.database import Database
 from reelsplit_server.jobs.records import JobFilter, JobRecord, StoredEvent
@@ -137,6 +138,13 @@ class Reading:
         """One segment, and the checksum that its last attempt was about to publish."""
 
         return await self._database.read(lambda c: load_segment(c, job_id, index))
+
+    async def report_intents(self, job_id: str) -> dict[ReportKind, str]:
+        """The checksums of the reports that the analysis of a job was about to publish, or did."""
+        table = schema.report_intents.c
+        query = select(table.kind, table.checksum).where(table.job_id == job_id)
+        rows = await self._database.read(lambda c: c.execute(query).all())
+        return {ReportKind(kind): checksum for kind, checksum in rows}
 
     async def events(self, job_id: str, after: int, size: int) -> list[StoredEvent]:
         """At most ``size`` events of a job behind a sequence number."""

@@ -8,7 +8,7 @@ from datetime import datetime
 
 from reelsplit.types.error import Error
 from reelsplit.types.event import JobEvent
-from reelsplit.types.job import JobState, SourceInfo
+from reelsplit.types.job import JobState, Report, SourceInfo
 from reelsplit.types.segment import Notice
 from reelsplit.types.spec import JobSpec
 from reelsplit_server.jobs.transitions import ENDED
@@ -33,6 +33,7 @@ class JobRecord:
     source_pin: str | None = None
     error: Error | None = None
     notices: Sequence[Notice] = ()
+    reports: Sequence[Report] = ()
     start_time: datetime | None = None
     end_time: datetime | None = None
     expire_time: datetime | None = None

@@ -101,6 +101,7 @@ def job_record(row: Row[Any]) -> JobRecord:
         source_pin=row.source_pin,
         error=facts.error,
         notices=facts.notices,
+        reports=facts.reports,
         start_time=from_micros(row.start_time),
         end_time=from_micros(row.end_time),
         expire_time=from_micros(row.expire_time),
@@ -121,7 +122,12 @@ def _facts(data: bytes) -> Job:
 
 def facts_bytes(record: JobRecord) -> bytes:
     """What the column ``facts`` holds of a job."""
-    job = Job(source=record.source, error=record.error, notices=record.notices)
+    job = Job(
+        source=record.source,
+        error=record.error,
+        notices=record.notices,
+        reports=record.reports,
+    )
     return to_message(job).SerializeToString()
 
 

@@ -15,12 +15,13 @@ from datetime import timedelta
 import structlog
 
 from reelsplit.types.error import Error
-from reelsplit.types.job import JobState
+from reelsplit.types.job import JobState, Report
 from reelsplit.types.segment import Segment, SegmentState
 from reelsplit_server.engine import seam
 from reelsplit_server.jobs.active import ANALYSIS, ActiveJob
 from reelsplit_server.jobs.database import StoreUnavailableError
 from reelsplit_server.jobs.failures import internal, store_unavailable, too_late
+from reelsplit_server.jobs.grouping import together
 from reelsplit_server.jobs.log import EventLog
 from reelsplit_server.jobs.patience import kept
 from reelsplit_server.jobs.records import JobRecord
@@ -52,8 +53,9 @@ class Scheduler:
         self._turns: Counter[str] = Counter()
         self._jobs: dict[str, ActiveJob] = {}
         self._work: set[asyncio.Task[None]] = set()
-        self._busy: set[tuple[str, int]] = set()
-        """The jobs and keys of the units that hold a worker."""
+        self._busy: dict[tuple[str, int], tuple[str, int]] = {}
+        """The jobs and keys of the units that hold a worker, each with the first of those that
+        hold the same."""
         self._endings: set[asyncio.Task[None]] = set()
         self._wake = asyncio.Event()
         self._loop: asyncio.Task[None] | None = None
@@ -116,17 +118,16 @@ class Scheduler:
         await self._stop_units(job)
         return await self._close(job, JobState.CANCELLED, None)
 
-    async def remove(self, record: JobRecord, segments: Sequence[Segment]) -> int:
-        """Delete what a job published as these segments; answers how many objects there were.
+    async def remove(self, outputs: Sequence[tuple[Segment | Report, str | None]]) -> int:
+        """Delete what a job published, given with the endpoints beside the locations; answers how
+        many objects there were.
 
         Raises `RemoveError`.
         """
-        output = record.spec.output
-        endpoint = output.endpoint if output is not None else None
         return await self._engine.remove(
             [
-                seam.Target(uri=segment.uri, endpoint=endpoint, checksum=segment.checksum)
-                for segment in segments
+                seam.Target(uri=made.uri, endpoint=endpoint, checksum=made.checksum)
+                for made, endpoint in outputs
             ]
         )
 
@@ -145,7 +146,7 @@ class Scheduler:
             await self._wake.wait()
 
     async def _dispatch(self) -> None:
-        while len(self._busy) < self._engine.slots:
+        while len(self._workers) < self._engine.slots:
             match self._choose():
                 case None:
                     return
@@ -154,7 +155,7 @@ class Scheduler:
                 case job:
                     principal = job.record.principal
                     self._turns[principal] = 1 + max(self._turns.values(), default=0)
-                    self._begin(job, job.waiting.popleft())
+                    self._begin_all(job, together(job, self._engine.slots))
 
     def _choose(self) -> ActiveJob | str | None:
         """The job whose unit goes next; or a caller, whose next waiting job is to be admitted.
@@ -164,7 +165,7 @@ class Scheduler:
         wait stand in the same order, so that none is admitted before a unit of it can begin.
         """
         # Units that need their workers no more do not count.
-        busy = Counter(job_id for job_id, _ in self._busy)
+        busy = Counter(job_id for job_id, _ in self._workers)
         shares: Counter[str] = Counter()
         for job_id, job in self._jobs.items():
             shares[job.record.principal] += busy[job_id]
@@ -231,22 +232,34 @@ class Scheduler:
             self.fail(job, None)
         self._end_if_done(job)
 
-    def _begin(self, job: ActiveJob, key: int) -> None:
+    @property
+    def _workers(self) -> set[tuple[str, int]]:
+        """One for each worker that is held."""
+        return set(self._busy.values())
+
+    def _begin_all(self, job: ActiveJob, keys: Sequence[int]) -> None:
+        """Begin with units that share a worker."""
         threads = self._threads()
-        work = (
-            self._units.analyse(job, threads)
-            if key == ANALYSIS
-            else self._units.render(job, key, threads)
-        )
+        party = seam.Party(len(keys))
+        for place, key in enumerate(keys):
+            self._busy[job.record.job_id, key] = job.record.job_id, keys[0]
+            if key == ANALYSIS:
+                work = self._units.analyse(job, threads)
+            elif key < ANALYSIS:
+                work = self._units.scan(job, key)
+            else:
+                work = self._units.render(job, key, threads, party, place)
+            self._begin(job, key, work)
+
+    def _begin(self, job: ActiveJob, key: int, work: Coroutine[None, None, None]) -> None:
         task = asyncio.create_task(work)
         job.running[key] = task
         self._work.add(task)
         held = job.record.job_id, key
-        self._busy.add(held)
 
         def done(task: asyncio.Task[None]) -> None:
             self._work.discard(task)
-            self._busy.discard(held)
+            self._busy.pop(held, None)
             job.running.pop(key, None)
             if key in job.again:
                 # Not before the unit is put back, which may take long on a slow disk.
@@ -262,7 +275,7 @@ class Scheduler:
 
     def _threads(self) -> int:
         """The codec threads of one unit, so that all that run fit the cores."""
-        wanted = len(self._busy) + 1 + sum(len(job.waiting) for job in self._jobs.values())
+        wanted = len(self._workers) + 1 + sum(len(job.waiting) for job in self._jobs.values())
         return max(1, self._limits.cores // max(1, min(self._engine.slots, wanted)))
 
     def wake(self) -> None:
@@ -271,13 +284,14 @@ class Scheduler:
 
     def free(self, job: ActiveJob, key: int) -> None:
         """The unit needs its worker no more, and goes on to its end without."""
-        self._busy.discard((job.record.job_id, key))
+        self._busy.pop((job.record.job_id, key), None)
         self._wake.set()
 
     def _again(self, job: ActiveJob, key: int) -> None:
         del job.again[key]
-        if not job.ending:
+        if not job.ending and (key >= ANALYSIS or job.share is not None):
             job.waiting.append(key)
+        self._end_if_done(job)
         self._wake.set()
 
     # --- Ending ----------------------------------------------------------------------------
@@ -380,6 +394,12 @@ class Scheduler:
         return record
 
     async def _put_back(self, record: JobRecord) -> None:
+        if record.spec.reports is not None and not record.plan_complete:
+            intents = await self._store.report_intents(record.job_id)
+            # What is listed stays.
+            listed = {report.checksum for report in record.reports}
+            left = {kind: mark for kind, mark in intents.items() if mark not in listed}
+            self._engine.abandon([self._units.analysis(record, intents=left)])
         while True:
             page, _ = await self._store.segments(record.job_id, states=[SegmentState.RUNNING])
             if not page:

@@ -67,7 +67,7 @@ jobs = Table(
     Column("segment_count", Integer, nullable=False),
     Column("published_count", Integer, nullable=False),
     Column("failed_count", Integer, nullable=False),
-    # A Job message that holds only source, error and notices.
+    # A Job message that holds only source, error, notices and reports.
     Column("facts", LargeBinary, nullable=False),
     Column("last_sequence", BigInteger, nullable=False),
     Column("retry_token", String(64)),
@@ -110,6 +110,16 @@ segments = Table(
     PrimaryKeyConstraint("job_id", "idx"),
     CheckConstraint(_one_of("state", SegmentState), name="state"),
     Index("ix_segments_state", "job_id", "state"),
+)
+
+report_intents = Table(
+    "report_intents",
+    metadata,
+    Column("job_id", ForeignKey("jobs.job_id", ondelete="CASCADE"), nullable=False),
+    Column("kind", String(32), nullable=False),
+    # As the column ``intent`` of a segment.
+    Column("checksum", String(80), nullable=False),
+    PrimaryKeyConstraint("job_id", "kind"),
 )
 
 events = Table(

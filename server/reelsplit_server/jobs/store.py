@@ -14,9 +14,9 @@ from sqlalchemy import Connection, Row, bindparam, delete, func, insert, select,
 
 from reelsplit.types.error import Error
 from reelsplit.types.event import JobStateChanged, PlanCompleted, SegmentChanged, SourceOpened
-from reelsplit.types.job import JobState, SourceInfo
+from reelsplit.types.job import JobState, Report, SourceInfo
 from reelsplit.types.segment import Notice, Segment, SegmentState
-from reelsplit.types.spec import JobSpec
+from reelsplit.types.spec import JobSpec, ReportKind
 from reelsplit.v1 import spec_pb2
 from reelsplit.wire import to_message
 from reelsplit_server.jobs import changes, schema
@@ -247,9 +247,39 @@ class Store(Reading):
             facts = dataclasses.replace(record, source=source, notices=tuple(notices))
             changes.update_job(transaction, job_id, plan_complete=True, facts=facts_bytes(facts))
             event = PlanCompleted(
-                segment_count=record.segment_count, source=source, notices=tuple(notices)
+                segment_count=record.segment_count,
+                source=source,
+                notices=tuple(notices),
+                reports=record.reports,
             )
             changes.append(transaction, job_id, event)
+            return load_job(transaction.connection, job_id)
+
+        return await self._database.write(work)
+
+    async def intend_report(self, job_id: str, kind: ReportKind, checksum: str) -> None:
+        """Keep which report the analysis is about to publish."""
+
+        def work(transaction: Transaction) -> None:
+            table = schema.report_intents
+            connection = transaction.connection
+            connection.execute(
+                delete(table).where(table.c.job_id == job_id, table.c.kind == kind.value)
+            )
+            connection.execute(
+                insert(table).values(job_id=job_id, kind=kind.value, checksum=checksum)
+            )
+
+        await self._database.write(work)
+
+    async def report_published(self, job_id: str, report: Report) -> JobRecord:
+        """Keep that a report lies at its location, in place of an earlier one of its kind."""
+
+        def work(transaction: Transaction) -> JobRecord:
+            record = load_job(transaction.connection, job_id)
+            others = [known for known in record.reports if known.kind is not report.kind]
+            facts = dataclasses.replace(record, reports=(*others, report))
+            changes.update_job(transaction, job_id, facts=facts_bytes(facts))
             return load_job(transaction.connection, job_id)
 
         return await self._database.write(work)

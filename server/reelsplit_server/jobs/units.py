@@ -6,7 +6,7 @@ import asyncio
 import dataclasses
 import functools
 import shutil
-from collections.abc import Callable, Coroutine, Sequence
+from collections.abc import Callable, Coroutine, Mapping, Sequence
 from dataclasses import dataclass
 from fractions import Fraction
 from pathlib import Path
@@ -16,6 +16,7 @@ import structlog
 
 from reelsplit.types.error import Error
 from reelsplit.types.segment import Segment, SegmentState
+from reelsplit.types.spec import ReportKind
 from reelsplit_server.engine import seam
 from reelsplit_server.jobs.active import ANALYSIS, ActiveJob, length
 from reelsplit_server.jobs.database import StoreUnavailableError
@@ -29,6 +30,8 @@ log = structlog.get_logger(__name__)
 _TICK = 0.25
 """The shortest time between two progress ticks of a job, in seconds."""
 _MOST_DELAY = 30.0
+_PAUSE = 0.5
+"""How long a unit waits that had nothing to do for a while, in seconds."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -77,14 +80,11 @@ class Units:
 
     async def analyse(self, job: ActiveJob, threads: int) -> None:
         """Open the source and keep the segments that are found."""
-        unit = seam.Analyse(
-            job_id=job.record.job_id,
-            spec=job.record.spec,
-            pin=job.record.source_pin,
-            folder=self.folder(job.record.job_id),
-            threads=threads,
-            most_segments=self._limits.most_segments,
-            most_pixels=self._limits.most_pixels,
+        intents: Mapping[ReportKind, str] = {}
+        if job.record.spec.reports is not None:
+            intents = await self._store.report_intents(job.record.job_id)
+        unit = self.analysis(
+            job.record, threads=threads, intents=intents, helpers=self._engine.slots - 1
         )
 
         async def on_report(report: seam.Report) -> None:
@@ -94,11 +94,22 @@ class Units:
                     job.meter.source(source.duration)
                 case seam.Planned(segments=segments):
                     await self._planned(job, segments)
+                case seam.Sharing(share=share, helpers=helpers):
+                    if not job.ending:
+                        job.helped(share, max(0, min(helpers, self._engine.slots - 1)))
+                        self._host.wake()
                 case seam.Progress(fraction=fraction, frames=frames):
                     job.meter.analysed(self._clock(), fraction, frames)
                     await self.tick(job)
+                case seam.PublishingReport(report=kind, checksum=checksum):
+                    await self._store.intend_report(job.record.job_id, kind, checksum)
+                case seam.PublishedReport(report=made):
+                    job.record = await self._store.report_published(job.record.job_id, made)
 
-        outcome = await self._run(job, ANALYSIS, unit, on_report, None)
+        try:
+            outcome = await self._run(job, ANALYSIS, unit, on_report, None, seam.Party(), 0)
+        finally:
+            job.unhelped()
         match outcome:
             case seam.PlanDone(source=source, notices=notices):
                 finish = functools.partial(
@@ -110,6 +121,31 @@ class Units:
                 await self.tick(job, force=True)
             case seam.Failed(error=error):
                 self._host.fail(job, error)
+
+    async def scan(self, job: ActiveJob, key: int) -> None:
+        """Help with the analysis for a while. That fails no job: the analysis does without."""
+        share = job.share
+        if share is None:
+            return
+        record = job.record
+        unit = seam.Scan(
+            job_id=record.job_id,
+            spec=record.spec,
+            pin=record.source_pin,
+            folder=self.folder(record.job_id),
+            share=share,
+            most_pixels=self._limits.most_pixels,
+        )
+
+        async def on_report(report: seam.Report) -> None:
+            """What came of it lies in the shared folder."""
+
+        outcome = await self._run(job, key, unit, on_report, None, seam.Party(), 0)
+        if isinstance(outcome, seam.ScanDone):
+            job.tries.pop(key, None)
+            if outcome.more and job.share == share:
+                # Behind what waits by now, so that everything has its turn.
+                job.again[key] = 0.0 if outcome.worked else _PAUSE
 
     async def _planned(self, job: ActiveJob, segments: Sequence[Segment]) -> None:
         known = job.record.segment_count
@@ -123,8 +159,19 @@ class Units:
             self._host.fail(job, None)
         self._host.wake()
 
-    async def render(self, job: ActiveJob, index: int, threads: int) -> None:
-        """Make a segment and keep what came of it."""
+    async def render(
+        self, job: ActiveJob, index: int, threads: int, party: seam.Party, place: int
+    ) -> None:
+        """Make a segment and keep what came of it. Others of the ``party`` share its worker."""
+        try:
+            await self._render(job, index, threads, party, place)
+        finally:
+            # Nobody waits for one that did not come so far.
+            party.leave(place)
+
+    async def _render(
+        self, job: ActiveJob, index: int, threads: int, party: seam.Party, place: int
+    ) -> None:
         job_id = job.record.job_id
         begin = functools.partial(self._store.begin_segment, job_id, index)
         begun = asyncio.create_task(kept(begin))
@@ -150,7 +197,7 @@ class Units:
         limit = job.record.spec.segment_timeout
         outcome: seam.Outcome | None = None
         try:
-            outcome = await self._run(job, index, unit, on_report, limit)
+            outcome = await self._run(job, index, unit, on_report, limit, party, place)
             if isinstance(outcome, seam.Published):
                 # The worker need not wait until that is kept. What failed may end the job.
                 self._host.free(job, index)
@@ -175,6 +222,27 @@ class Units:
         # First of all, since what lies there may be all that fills the disk.
         await asyncio.to_thread(shutil.rmtree, unit.scratch, ignore_errors=True)
         job.record, _ = await kept(lambda: self._store.change_segment(told, state))
+
+    def analysis(
+        self,
+        record: JobRecord,
+        *,
+        threads: int = 1,
+        intents: Mapping[ReportKind, str],
+        helpers: int = 0,
+    ) -> seam.Analyse:
+        """The unit that analyses the source of a job."""
+        return seam.Analyse(
+            job_id=record.job_id,
+            spec=record.spec,
+            pin=record.source_pin,
+            folder=self.folder(record.job_id),
+            threads=threads,
+            most_segments=self._limits.most_segments,
+            most_pixels=self._limits.most_pixels,
+            intents=intents,
+            helpers=helpers,
+        )
 
     def unit(
         self, record: JobRecord, segment: Segment, *, threads: int = 1, intent: str | None = None
@@ -208,13 +276,18 @@ class Units:
         unit: seam.Unit,
         on_report: seam.OnReport,
         timeout: Fraction | float | None,
+        party: seam.Party,
+        place: int,
     ) -> seam.Outcome | None:
         """Do a unit. None when it failed and will be tried again."""
         started = self._clock()
         tries = job.tries[key] = job.tries.get(key, 0) + 1
-        limit = float(timeout) if timeout is not None else None
+        # Those before it in the party are made first.
+        limit = float(timeout) * (place + 1) if timeout is not None else None
         try:
-            outcome = await self._engine.run(unit, on_report, timeout=limit)
+            outcome = await self._engine.run(
+                unit, on_report, timeout=limit, party=party, place=place
+            )
         except seam.WorkerDiedError as error:
             log.warning(
                 "worker_died", job_id=unit.job_id, unit=unit.label, tries=tries, error=str(error)

@@ -147,7 +147,8 @@ def decoded(
         try:
             yield from stream.decode(packet)
         except av.error.FFmpegError as error:
-            damage.note(f"a packet at {packet.pts} cannot be decoded ({error.strerror})")
+            at = None if packet.pts is None else packet.pts * time_base(stream)
+            damage.note(f"a packet at {packet.pts} cannot be decoded ({error.strerror})", at)
     try:
         yield from stream.decode(None)
     except av.error.FFmpegError as error:

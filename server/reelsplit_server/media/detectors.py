@@ -8,7 +8,7 @@ from fractions import Fraction
 from typing import Any
 
 from scenedetect.common import FrameTimecode, Timecode
-from scenedetect.detector import SceneDetector
+from scenedetect.detector import FlashFilter, SceneDetector
 from scenedetect.detectors import (
     AdaptiveDetector,
     ContentDetector,
@@ -19,6 +19,7 @@ from scenedetect.detectors import (
 
 from reelsplit_server.media.bgr import Picture
 from reelsplit_server.media.errors import MediaError
+from reelsplit_server.media.metrics import Measured, Metrics
 from reelsplit_server.media.shot_settings import (
     AdaptiveSettings,
     ContentSettings,
@@ -41,8 +42,11 @@ class CutFinder:
         min_shot: Fraction | None,
         time_base: Fraction,
         rate: Fraction,
+        measured: Measured | None = None,
     ) -> None:
-        """`rate` is the source's frames a second: the library counts frames by it.
+        """`rate` is the source's frames a second: the library counts frames by it. `measured`
+        hears what is measured of each picture; it makes some detectors slower, and changes nothing
+        in what they find.
 
         Raises `MediaError` with ``DETECTOR_REFUSED`` for what the library refuses.
         """
@@ -52,6 +56,11 @@ class CutFinder:
             raise MediaError(
                 "DETECTOR_REFUSED", f"The detector refuses its settings: {error}."
             ) from error
+        self._metrics: Metrics | None = None
+        if measured is not None:
+            names = self._detector.get_metrics()
+            self._metrics = Metrics(names, self._detector.event_buffer_length, measured)
+            self._detector.stats_manager = self._metrics
         self._base, self._rate = time_base, rate
         self._ticks = array("q")
         self._last: FrameTimecode | None = None
@@ -65,12 +74,16 @@ class CutFinder:
         position = FrameTimecode(Timecode(pts=ticks, time_base=self._base), fps=self._rate)
         self._ticks.append(ticks)
         self._last = position
+        if self._metrics is not None:
+            self._metrics.show(ticks)
         if isinstance(self._detector, ThresholdDetector):
             return self._look_for_fade(self._detector, position, picture)
         return self._numbers(self._detector.process_frame(position, picture))
 
     def finish(self) -> list[int]:
         """The cuts that only the end of the source makes certain."""
+        if self._metrics is not None:
+            self._metrics.finish()
         if self._last is None:
             return []
         return self._numbers(self._detector.post_process(self._last))
@@ -118,6 +131,7 @@ def _build(settings: DetectorSettings, min_shot: Fraction | None) -> SceneDetect
                     luma_only=settings.luma_only,
                     weights=_weights(settings.weights),
                     kernel_size=settings.kernel_size,
+                    filter_mode=_filter_mode(settings.suppresses),
                 )
             )
         case ThresholdSettings():
@@ -128,6 +142,7 @@ def _build(settings: DetectorSettings, min_shot: Fraction | None) -> SceneDetect
                     fade_bias=settings.fade_bias,
                     add_final_scene=settings.add_final_scene,
                     method=_method(settings.method),
+                    min_out_length=None if settings.min_out is None else float(settings.min_out),
                 )
             )
         case HashSettings():
@@ -159,6 +174,12 @@ def _weights(weights: Weights | None) -> ContentDetector.Components | None:
         delta_lum=weights.luma,
         delta_edges=weights.edges,
     )
+
+
+def _filter_mode(suppresses: bool | None) -> FlashFilter.Mode | None:
+    if suppresses is None:
+        return None
+    return FlashFilter.Mode.SUPPRESS if suppresses else FlashFilter.Mode.MERGE
 
 
 def _method(method: FadeMethod | None) -> ThresholdDetector.Method | None:

@@ -1,35 +1,36 @@
-"""Writing a segment by decoding and encoding every frame of it."""
+"""Segments that are written by decoding and encoding every frame of them."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections import deque
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack
+from dataclasses import dataclass
 from pathlib import Path
 from typing import BinaryIO
 
-import numpy as np
-from av.packet import Packet
-from av.stream import Stream
+from av.container import InputContainer
 from av.video.frame import VideoFrame
 
 from reelsplit_server.media.container import open_source, video_stream
 from reelsplit_server.media.decoding import time_base
-from reelsplit_server.media.errors import MediaError
+from reelsplit_server.media.encoded import Encoded
 from reelsplit_server.media.made import Made
-from reelsplit_server.media.mp4_edit import hide_after
-from reelsplit_server.media.others import (
-    PREROLL,
-    PREROLL_OF_CUES,
-    early_packets,
-    is_stale,
-    sounds_of,
-)
-from reelsplit_server.media.output import Output
-from reelsplit_server.media.plan import Action, CutMode, RenderPlan, StreamKind, StreamOutcome
+from reelsplit_server.media.others import PREROLL, PREROLL_OF_CUES, early_packets
+from reelsplit_server.media.plan import Action, RenderPlan, StreamKind
 from reelsplit_server.media.reader import Reader
 from reelsplit_server.media.span import Span
-from reelsplit_server.media.tracks import Tracks, kept, plan_others
-from reelsplit_server.media.video import VideoWriter
+from reelsplit_server.media.tracks import kept, plan_others
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Piece:
+    """A segment to write."""
+
+    plan: RenderPlan
+    path: Path
+    on_progress: Callable[[int], None]
+    """Gets the number of frames that are encoded."""
 
 
 def encode(
@@ -47,120 +48,77 @@ def encode(
     ``SOURCE_DAMAGED`` where none of it can be decoded, ``ENCODER_REFUSED``, and what `Output` and
     `Tracks` raise.
     """
+    pieces = [Piece(plan=plan, path=path, on_progress=on_progress)]
+    return next(encode_all(file, pieces, origin))
+
+
+def encode_all(file: BinaryIO, pieces: Sequence[Piece], origin: int) -> Iterator[Made]:
+    """Write several segments, and decode no frame twice that lies in more than one of them or
+    leads to more than one. They must stand in order of their starts and of their ends, and are
+    answered in that order, each as soon as it is written.
+
+    Several end where the source turns out to be damaged: what the damage means for each of the
+    rest shows when it is written alone. Raises what `encode` raises.
+    """
     with ExitStack() as stack:
+        # One file cannot be read at two places by turns: all of them are opened before one is
+        # read on.
+        others: list[InputContainer] = []
+        for _ in pieces[1:]:
+            others.append(open_source(file))
+            stack.enter_context(others[-1])
         with open_source(file) as container:
             base = time_base(video_stream(container))
-            span = Span.of(start=plan.start, end=plan.end, origin=origin, time_base=base)
-            outcomes = plan_others(container, plan)
-            wanted, sounds = kept(outcomes), sounds_of(container)
+            spans = [
+                Span.of(start=piece.plan.start, end=piece.plan.end, origin=origin, time_base=base)
+                for piece in pieces
+            ]
+            outcomes = [plan_others(container, piece.plan) for piece in pieces]
+            wanted = set[int]().union(*(kept(each) for each in outcomes))
             has_cues = "mov" not in container.format.name and any(
                 outcome.kind is StreamKind.SUBTITLE and outcome.action is not Action.DROPPED
-                for outcome in outcomes
+                for each in outcomes
+                for outcome in each
             )
             before = None
-            if span.low > span.origin:
-                before = early_packets(file, container, wanted, start=span.low * span.time_base)
+            if spans[0].low > spans[0].origin:
+                start = spans[0].low * base
+                before = early_packets(file, container, wanted, start=start)
+        whole = Span.of(
+            start=pieces[0].plan.start, end=pieces[-1].plan.end, origin=origin, time_base=base
+        )
         reader = Reader(
             file,
-            span,
-            threads=plan.threads,
+            whole,
+            threads=pieces[0].plan.threads,
             preroll=PREROLL_OF_CUES if has_cues else PREROLL,
             wants=lambda stream: stream.index in wanted,
             early=before,
         )
         stack.callback(reader.close)
-        events = reader.events()
-        early: list[Packet[Stream]] = []
-        first: VideoFrame | None = None
-        for event in events:
+        segments = [
+            Encoded(piece.plan, piece.path, piece.on_progress, span, planned, own)
+            for piece, span, planned, own in zip(
+                pieces, spans, outcomes, (None, *others), strict=True
+            )
+        ]
+        for segment in segments:
+            stack.callback(segment.abandon)
+        yield from _written(reader, segments)
+
+
+def _written(reader: Reader, segments: Sequence[Encoded]) -> Iterator[Made]:
+    waiting = deque(segments)
+    events = reader.events()
+    while waiting and not (len(segments) > 1 and reader.damage.count):
+        event = next(events, None)
+        if event is None or (reader.video_done and not isinstance(event, VideoFrame)):
+            for segment in waiting:
+                segment.end(reader, reader.beyond)
+        for segment in waiting:
             if isinstance(event, VideoFrame):
-                first = event
-                break
-            # The entry may lie hours before the range.
-            if not is_stale(event, span.low * span.time_base, sounds):
-                early.append(event)
-            if reader.video_done:
-                break
-        if first is None:
-            raise _nothing_found(span, reader.damage.count, reader.beyond)
-        output = Output(path, plan.container)
-        stack.callback(output.abandon)
-        writer = VideoWriter(output, plan, reader.video, first, span, on_progress)
-        tracks = Tracks(
-            output,
-            reader.container,
-            plan,
-            outcomes,
-            start=span.zero + span.offset(first.pts or 0),
-            end=None if span.end is None else span.zero + span.end,
-            damage=reader.damage,
-        )
-        if span.end is not None:
-            tracks.hold_end(span.zero + span.end)
-
-        def finish() -> None:
-            writer.finish(reader.beyond)
-            if span.end is not None:
-                tracks.end_at(writer.end_pts * span.time_base)
-
-        output.begin()
-        writer.push(first)
-        for packet in early:
-            tracks.take(packet)
-        finished = False
-        for event in events:
-            if isinstance(event, VideoFrame):
-                writer.push(event)
-                continue
-            if reader.video_done and not finished:
-                finish()
-                finished = True
-            tracks.take(event)
-            if finished and tracks.done:
-                break
-        if not finished:
-            finish()
-        tracks.finish()
-        output.close()
-        if writer.overshoots:
-            hide_after(path, writer.placed_end * writer.time_base)
-        source_codec = reader.video.codec_context.codec.canonical_name
-        video = StreamOutcome(
-            kind=StreamKind.VIDEO,
-            source_index=reader.video.index,
-            source_codec=source_codec,
-            codec=writer.codec.value,
-            action=Action.ENCODED,
-            language=reader.video.language,
-            reason=writer.reason,
-        )
-        return Made(
-            mode=CutMode.ENCODE,
-            span=span,
-            start_pts=writer.start_pts,
-            end_pts=writer.end_pts,
-            early_frames=0,
-            placed=np.array(writer.placed, dtype=np.int64),
-            placed_end=writer.placed_end,
-            time_base=writer.time_base,
-            rate=writer.rate,
-            encoded_head=writer.frame_count,
-            encoded_tail=0,
-            hides=False,
-            damaged=reader.damage.count,
-            broken=reader.damage.between(span.zero),
-            reason=writer.reason,
-            streams=sorted((video, *outcomes), key=lambda each: each.source_index),
-            audio=tracks.audio,
-        )
-
-
-def _nothing_found(span: Span, damaged: int, beyond: int | None) -> MediaError:
-    """The error for a range out of which no frame came."""
-    if damaged:
-        return MediaError(
-            "SOURCE_DAMAGED",
-            f"No frame from {span} can be decoded: the source is corrupt there.",
-            metadata={"broken": str(damaged)},
-        )
-    return span.empty(beyond)
+                segment.show(reader, event)
+            elif event is not None:
+                segment.take(reader, event)
+        while waiting and (event is None or waiting[0].is_done(reader)):
+            yield waiting.popleft().close(reader)

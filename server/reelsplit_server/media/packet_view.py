@@ -34,6 +34,11 @@ def trusted(container: InputContainer, stream: VideoStream) -> bool:
     )
 
 
+def is_trusted_codec(codec: str) -> bool:
+    """Whether a packet of the codec is at most one frame that is shown, and carries its time."""
+    return codec in _TRUSTED_CODECS
+
+
 def counts_packets(codec: str) -> bool:
     """Whether each packet of the codec is a frame that is shown, without a look into it."""
     return codec in _TRUSTED_CODECS and codec not in ("vp8", "vp9")
@@ -45,7 +50,7 @@ class PacketView:
     def __init__(self, stream: VideoStream) -> None:
         self._stream = stream
         self._codec = stream.codec_context.codec.canonical_name
-        self._nal_width = _nal_width(stream)
+        self._nal_width = nal_width(stream)
         self._times = array("q")
         self._last = (0, 0)
         """Presentation time and duration of the packet shown last."""
@@ -135,7 +140,7 @@ def _decode_head(
     yield from stream.decode(None)
 
 
-def _nal_width(stream: VideoStream) -> int:
+def nal_width(stream: VideoStream) -> int:
     """Bytes in the length before each NAL unit, as avcC or hvcC says; 0 for start codes."""
     extradata = stream.codec_context.extradata or b""
     at = {"h264": 4, "hevc": 21}.get(stream.codec_context.codec.canonical_name, len(extradata))

@@ -32,6 +32,8 @@ class VideoFacts:
 
     track: int
     """The container's own number of the stream, such as the track id of an MP4."""
+    stream: int
+    """Its place among all streams, from 0."""
     codec: str
     """FFmpeg's name of the codec (not of a decoder): h264, hevc, av1, vp9, mpeg2video…"""
     profile: str | None
@@ -144,6 +146,7 @@ def _video(stream: VideoStream, frame: VideoFrame) -> VideoFacts:
     ratio = stream.sample_aspect_ratio or context.sample_aspect_ratio
     return VideoFacts(
         track=stream.id,
+        stream=stream.index,
         codec=context.codec.canonical_name,
         profile=stream.profile,
         width=frame.width,

@@ -57,11 +57,19 @@ class Reader:
         self.video_done = False
         self._file, self._threads, self._wants = file, threads, wants
         self._early, self._preroll = early or (), preroll if early is None else Fraction(0)
-        self._end = None if span.high is None else span.high * span.time_base
         self._open()
 
     def close(self) -> None:
         self.container.close()
+
+    def is_past(self, span: Span) -> bool:
+        """Whether no stream brings any more of a span that ends within the reader's own."""
+        if span.high is None:
+            return False
+        ahead = 0 if self._latest is None else self._latest - span.high
+        return ahead * span.time_base > _SKEW or self._pending.nothing_before(
+            span.high * span.time_base
+        )
 
     def events(self) -> Iterator[VideoFrame | Packet[Stream]]:
         """The span's frames, strictly increasing in pts; every packet of another stream."""
@@ -76,13 +84,7 @@ class Reader:
                     yield packet
             elif not self.video_done:
                 yield from self._kept(self._decode(packet))
-            elif self._far_beyond(packet):
-                return
-            if (
-                self.video_done
-                and self._end is not None
-                and self._pending.nothing_before(self._end)
-            ):
+            if self.video_done and self.is_past(self.span):
                 return
         if not self.video_done:
             yield from self._kept(self._decode(None))
@@ -102,6 +104,8 @@ class Reader:
         context.thread_count = self._threads
         self._step = max(1, round(1 / rate_of(self.video) / self.span.time_base))
         self._last: int | None = None
+        self._latest: int | None = None
+        """Ticks of the video's last packet."""
         self._moved = 0
         self._holes = Holes(self._file, self.video)
         self._entry = self.span.origin
@@ -207,18 +211,13 @@ class Reader:
             packet.dts is not None and packet.dts >= low
         )
 
-    def _far_beyond(self, packet: Packet[Stream]) -> bool:
-        time = packet.dts if packet.dts is not None else packet.pts
-        high = self.span.high
-        if time is None or high is None:
-            return False
-        return (time - high) * self.span.time_base > _SKEW
-
     def _packets(self) -> Iterator[Packet[Stream]]:
         for packet in carried(self.container, None, self.damage.note):
             is_video = packet.stream_index == self.video.index
             if is_video and self._holes.before(packet) and not self.video_done:
                 self._note("a packet is empty", packet.dts)
+            if is_video:
+                self._latest = packet.dts if packet.dts is not None else packet.pts
             self._pending.saw(packet)
             yield packet
 

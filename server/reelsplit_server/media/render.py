@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import BinaryIO
 
 from reelsplit_server.media.container import open_source, video_stream
 from reelsplit_server.media.copying import copy
-from reelsplit_server.media.encoding import encode
+from reelsplit_server.media.encoding import Piece, encode, encode_all
 from reelsplit_server.media.errors import MediaError
 from reelsplit_server.media.made import Made
 from reelsplit_server.media.nal.bitstream import CannotJoin
@@ -32,12 +32,14 @@ __all__ = [
     "AudioMode",
     "AudioSettings",
     "CutMode",
+    "Piece",
     "RenderPlan",
     "RenderResult",
     "StreamKind",
     "StreamOutcome",
     "VideoSettings",
     "render",
+    "render_all",
 ]
 
 
@@ -86,6 +88,20 @@ def render(
         both = reason if made.reason is None else f"{reason}; {made.reason}"
         made = dataclasses.replace(made, reason=both)
     return _checked(plan, path, made)
+
+
+def render_all(file: BinaryIO, pieces: Sequence[Piece]) -> Iterator[RenderResult]:
+    """As `render` does with the mode ENCODE for each of several pieces, which stand in order of
+    their starts and of their ends, but no frame is decoded twice. Each is answered when it is
+    written and checked.
+
+    Ends early where the source is damaged: the rest is better rendered piece by piece.
+    """
+    first = pieces[0].plan.origin
+    origin = _first(file) if first is None else first
+    # The pieces behind may not all come.
+    for piece, made in zip(pieces, encode_all(file, pieces, origin), strict=False):
+        yield _checked(piece.plan, piece.path, made)
 
 
 def _first(file: BinaryIO) -> int:

@@ -1,10 +1,12 @@
-"""How shots are to be found: PySceneDetect's five detectors and what is common to them."""
+"""How shots are to be found: our own detector, PySceneDetect's five, what is common to them."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass, field
 from enum import StrEnum
 from fractions import Fraction
+
+from reelsplit_server.media.detection.tuning import Footage
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -17,7 +19,40 @@ class Weights:
     edges: float = 0.0
 
 
-# In all that follows None means the library's default.
+class EffortName(StrEnum):
+    """How much our own detector looks at."""
+
+    EXACT = "exact"
+    """Every frame."""
+    FAST = "fast"
+    """Key frames, packet sizes, and only the stretches that are in doubt."""
+    NEURAL = "neural"
+    """Every frame, with a neural net joined in."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class OwnSettings:
+    """Our own detector."""
+
+    effort: EffortName = EffortName.EXACT
+    sensitivity: float = 0.5
+    """0 to 1; more finds more."""
+    footage: Footage = Footage.FILM
+
+
+class BorderPolicy(StrEnum):
+    """Where the border between two shots lies in a gradual transition."""
+
+    MIDDLE = "middle"
+    START = "start"
+    """At its first frame."""
+    END = "end"
+    """After its last frame."""
+    DROP = "drop"
+    """Its frames belong to no shot."""
+
+
+# In what follows up to `ShotSettings`, None means the library's default.
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -46,6 +81,9 @@ class ContentSettings:
     weights: Weights | None = None
     kernel_size: int | None = None
     """Pixels by which edges are widened: odd, 3 or more."""
+    suppresses: bool | None = None
+    """Whether cuts are suppressed until the shortest shot has passed, in place of making one of
+    those that follow each other closely."""
 
 
 class FadeMethod(StrEnum):
@@ -66,6 +104,8 @@ class ThresholdSettings:
     add_final_scene: bool | None = None
     """Whether a fade at the end of the source makes a shot of its own."""
     method: FadeMethod | None = None
+    min_out: Fraction | None = None
+    """Seconds: a fade that lasts shorter is none."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -92,20 +132,25 @@ class HistogramSettings:
 DetectorSettings = (
     AdaptiveSettings | ContentSettings | ThresholdSettings | HashSettings | HistogramSettings
 )
+"""PySceneDetect's."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ShotSettings:
-    detector: DetectorSettings = field(default_factory=AdaptiveSettings)
+    detector: OwnSettings | DetectorSettings = field(default_factory=OwnSettings)
     min_shot: Fraction | None = None
-    """Seconds; None is the library's default of 15 frames."""
+    """Seconds; None is the detector's default: none for our own, 15 frames for PySceneDetect's."""
     max_shot: Fraction | None = None
     """Seconds; longer shots are split into the fewest equal parts that are not longer."""
+    policy: BorderPolicy = BorderPolicy.MIDDLE
+    """For our own detector; PySceneDetect's know only cuts."""
     downscale: int | None = None
-    """Frames are analysed at this fraction of their size; None lets the library choose by the
+    """Frames are analysed at this fraction of their size; None lets the detector choose by the
     size, 1 is the full size."""
     crop: tuple[int, int, int, int] | None = None
     """Left, top, width, height in pixels of the coded picture: the only part looked at."""
+    skip_letterbox: bool = False
+    """Whether black bars are left out; for our own detector."""
     start: Fraction | None = None
     """Seconds from the first presented frame: where analysis begins."""
     end: Fraction | None = None

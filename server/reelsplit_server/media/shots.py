@@ -1,11 +1,9 @@
-"""Finding shots: frames decoded in one thread, looked at in another, shots told as they end."""
+"""Finding shots with PySceneDetect's detectors: frames decoded in one thread, looked at in
+another, shots told as they end."""
 
 from __future__ import annotations
 
-import queue
-import threading
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from fractions import Fraction
 from math import ceil
@@ -14,6 +12,7 @@ from typing import BinaryIO
 from av.container import InputContainer
 from av.video.stream import VideoStream
 
+from reelsplit_server.media.ahead import ahead
 from reelsplit_server.media.bgr import Picture, PictureMaker
 from reelsplit_server.media.container import open_source, video_stream
 from reelsplit_server.media.decoding import (
@@ -25,8 +24,9 @@ from reelsplit_server.media.decoding import (
 )
 from reelsplit_server.media.detectors import CutFinder
 from reelsplit_server.media.errors import MediaError
+from reelsplit_server.media.metrics import Measured
 from reelsplit_server.media.probe import codec_name, no_frame
-from reelsplit_server.media.shot_settings import ShotSettings
+from reelsplit_server.media.shot_settings import OwnSettings, ShotSettings
 from reelsplit_server.media.tiling import Shot, Tiling, Transition
 
 __all__ = ["Shot", "ShotScan", "Transition", "detect_shots"]
@@ -54,6 +54,10 @@ class ShotScan:
     """Something could not be read or decoded; what could was analysed."""
     detail: str | None
     """What is damaged, in words."""
+    places: Sequence[Fraction] = ()
+    """Where it is damaged, as far as that is known: seconds from the source's first frame."""
+    truncated: bool = False
+    """The file ends before its own header says, and the analysed part reaches that end."""
     restarts: bool = False
     """The source's clock starts over in the middle, as in `Timeline`."""
 
@@ -73,13 +77,15 @@ def detect_shots(
     on_shot: Callable[[Shot], None],
     on_progress: Callable[[int, Fraction], None] | None = None,
     threads: int = 0,
+    measured: Measured | None = None,
 ) -> ShotScan:
     """Cut the analysed part of a source into shots, each told as soon as its end is certain.
 
     Shots come in order and tile the part: each starts where the one before ended. `on_progress`
     gets the frames looked at and the position reached in seconds, every few frames. Both are
     called in the calling thread, and what they raise ends the analysis and comes through.
-    `threads` are the decoder's (0: one a core).
+    `threads` are the decoder's (0: one a core). `measured` hears what the detector measures of
+    each frame, numbered over all presented frames, with the source's own ticks.
 
     Raises `MediaError` with ``SOURCE_UNREADABLE``, ``SOURCE_FORMAT_REFUSED``,
     ``SOURCE_NO_VIDEO``, ``CROP_OUTSIDE_SOURCE``, ``DETECTOR_REFUSED``, or
@@ -93,12 +99,27 @@ def detect_shots(
         prepare(container, stream, threads)
         base = time_base(stream)
         rate = Fraction(stream.guessed_rate) if stream.guessed_rate else frame_rate(stream)
-        finder = CutFinder(settings.detector, min_shot=settings.min_shot, time_base=base, rate=rate)
+        assert not isinstance(settings.detector, OwnSettings)
         tiling: Tiling | None = None
         first_pts: int | None = None
         skipped = count = 0
+
+        def on_measured(
+            first: int, ticks: Sequence[int], columns: Mapping[str, Sequence[float]]
+        ) -> None:
+            assert measured is not None
+            assert first_pts is not None
+            measured(skipped + first, [first_pts + tick for tick in ticks], columns)
+
+        finder = CutFinder(
+            settings.detector,
+            min_shot=settings.min_shot,
+            time_base=base,
+            rate=rate,
+            measured=None if measured is None else on_measured,
+        )
         end_pts = 0
-        with _ahead(_looks(container, stream, settings, damage)) as looks:
+        with ahead(_looks(container, stream, settings, damage), _AHEAD) as looks:
             for look in looks:
                 if first_pts is None:
                     first_pts = look.pts
@@ -118,7 +139,7 @@ def detect_shots(
             raise no_frame(stream, damage)
         end = (end_pts - first_pts) * base
         if tiling is None:
-            raise _outside(settings, end)
+            raise outside(settings, end)
         for cut in finder.finish():
             tiling.cut(cut)
         tiling.finish(end_pts)
@@ -141,7 +162,7 @@ def _looks(
 ) -> Iterator[_Look]:
     """Every frame up to the end of the analysed part, with the pictures of those in it."""
     base = time_base(stream)
-    start, end = _tick(settings.start, base), _tick(settings.end, base)
+    start, end = tick_at(settings.start, base), tick_at(settings.end, base)
     maker: PictureMaker | None = None
     first: int | None = None
     step = max(1, round(1 / frame_rate(stream) / base))
@@ -165,12 +186,13 @@ def _looks(
         yield held
 
 
-def _tick(offset: Fraction | None, base: Fraction) -> int | None:
+def tick_at(offset: Fraction | None, base: Fraction) -> int | None:
     """The first whole tick at `offset` seconds or later, forgiving half a tick."""
     return None if offset is None else ceil(offset / base - Fraction(1, 2))
 
 
-def _outside(settings: ShotSettings, end: Fraction) -> MediaError:
+def outside(settings: ShotSettings, end: Fraction) -> MediaError:
+    """The error for an analysed part in which there is no frame of a source that ends there."""
     start = settings.start or Fraction(0)
     until = "the end" if settings.end is None else f"{float(settings.end):.3f} s"
     return MediaError(
@@ -179,42 +201,3 @@ def _outside(settings: ShotSettings, end: Fraction) -> MediaError:
         f"{until}: the part is empty, or begins after the source's last frame.",
         metadata={"reached": f"{float(end):.6f}"},
     )
-
-
-@contextmanager
-def _ahead(source: Iterator[_Look]) -> Iterator[Iterator[_Look]]:
-    """Run `source` in a thread of its own, a few items ahead, and end it in any case.
-
-    Decoding, converting and scaling let go of Python's lock, so both threads really run.
-    """
-    items: queue.Queue[_Look | BaseException | None] = queue.Queue(_AHEAD)
-    stop = threading.Event()
-
-    def produce() -> None:
-        last: BaseException | None = None
-        try:
-            for item in source:
-                items.put(item)
-                if stop.is_set():
-                    break
-        except BaseException as error:
-            last = error
-        items.put(last)
-
-    def consume() -> Iterator[_Look]:
-        while (item := items.get()) is not None:
-            if isinstance(item, BaseException):
-                raise item
-            yield item
-
-    thread = threading.Thread(target=produce, name="decode", daemon=True)
-    thread.start()
-    try:
-        yield consume()
-    finally:
-        stop.set()
-        while thread.is_alive():
-            # The thread may be waiting for room.
-            while not items.empty():
-                items.get_nowait()
-            thread.join(timeout=0.01)

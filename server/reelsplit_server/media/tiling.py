@@ -1,4 +1,4 @@
-"""Shots that tile a stretch of video: from cuts, as they become certain."""
+"""The shots of a stretch of video: from the borders between them, as these become certain."""
 
 from __future__ import annotations
 
@@ -19,6 +19,11 @@ class Transition(StrEnum):
     """The analysed part of the source begins here."""
     CUT = "cut"
     """The detector saw a new shot."""
+    DISSOLVE = "dissolve"
+    FADE_BLACK = "fade_black"
+    FADE_WHITE = "fade_white"
+    WIPE = "wipe"
+    """Also an iris or a push."""
     SPLIT = "split"
     """The shot before reached the longest that was allowed."""
 
@@ -38,12 +43,27 @@ class Shot:
     end_pts: int
     """Ticks: that of `end_frame`, or where the last frame ends."""
     transition: Transition
+    transition_start: int
+    """The first frame that is not purely the shot before, counted as `start_frame`."""
+    transition_end: int
+    """The first frame that is purely this shot; `transition_start` where nothing is gradual."""
     confidence: float | None
     """0 to 1, or None where the detector gives none, as PySceneDetect's do."""
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Change:
+    """How the next shot begins; frames are numbered as they were added, from 0."""
+
+    transition: Transition
+    start: int
+    end: int
+    """As `Shot.transition_start` and `transition_end`."""
+    confidence: float | None = None
+
+
 class Tiling:
-    """Turns cuts into shots without gaps, and splits those that are too long."""
+    """Turns borders into shots, and splits those that are too long."""
 
     def __init__(
         self,
@@ -59,26 +79,44 @@ class Tiling:
         self._on_shot = on_shot
         self._pts = array("q")
         self._start = 0
-        self._transition = Transition.START
+        self._change = Change(transition=Transition.START, start=0, end=0)
         self.shot_count = 0
 
+    @property
+    def frame_count(self) -> int:
+        return len(self._pts)
+
     def add(self, pts: int) -> None:
+        """The next frame is shown at this tick."""
         self._pts.append(pts)
+
+    def time_of(self, number: int) -> int:
+        """When the frame is shown that was added as `number`, counted from 0: ticks."""
+        return self._pts[number]
 
     def cut(self, number: int) -> None:
         """A new shot begins at the frame that was added as `number`, counted from 0."""
+        change = Change(transition=Transition.CUT, start=number, end=number)
         # A fade at the very start asks for a shot of no frames.
         if number > self._start:
-            self._close(number, self._pts[number])
+            self.border(number, number, change)
+
+    def border(self, out: int, into: int, change: Change) -> None:
+        """A shot ends before the frame `out`, and the next begins with the frame `into`, not
+        before that. A shot of no frames is none."""
+        if out > self._start:
+            self._close(out, self._pts[out])
+        self._start, self._change = into, change
 
     def finish(self, end_pts: int) -> None:
-        self._close(len(self._pts), end_pts)
+        """The last frame that was added ends at this tick."""
+        if len(self._pts) > self._start:
+            self._close(len(self._pts), end_pts)
 
     def _close(self, end: int, end_pts: int) -> None:
         for start, stop in self._parts(self._start, end, end_pts):
             self._tell(start, stop, self._pts[stop] if stop < end else end_pts)
-            self._transition = Transition.SPLIT
-        self._start, self._transition = end, Transition.CUT
+            self._change = Change(transition=Transition.SPLIT, start=stop, end=stop)
 
     def _parts(self, start: int, end: int, end_pts: int) -> Iterator[tuple[int, int]]:
         """The shot's frames in the fewest parts of equal time of which none is too long."""
@@ -122,7 +160,9 @@ class Tiling:
                 end=(end_pts - self._first_pts) * self._base,
                 start_pts=start_pts,
                 end_pts=end_pts,
-                transition=self._transition,
-                confidence=None,
+                transition=self._change.transition,
+                transition_start=self._first_frame + self._change.start,
+                transition_end=self._first_frame + self._change.end,
+                confidence=self._change.confidence,
             )
         )

@@ -70,6 +70,15 @@ def expect_whole(file: BinaryIO) -> None:
         reader.expect_whole()
 
 
+def expect_part(file: BinaryIO, place: tuple[int, int | None]) -> None:
+    """Tell that the bytes from one up to another will be read next, mostly in order, None for
+    those up to the end: of a remote source they are fetched in large windows, and little behind
+    them."""
+    reader = _ranges(file)
+    if reader is not None:
+        reader.expect_part(*place)
+
+
 def check_unchanged(file: BinaryIO, grant: SourceGrant, pin: Pin) -> None:
     """Check, at the end of a unit, that all it read was the source in one state; raises
     `StorageError`. Media libraries take a read that fails for the end of a file."""

@@ -94,6 +94,7 @@ class RangeReader(io.RawIOBase):
         self._consumed = 0
         self._last: Extent | None = None
         self._keeping = False
+        self._part = 0, self._size
 
     @property
     def fetched(self) -> int:
@@ -166,6 +167,12 @@ class RangeReader(io.RawIOBase):
 
     def expect_whole(self) -> None:
         """All of the object will be read, mostly in order: it is fetched in large windows."""
+        self.expect_part(0, None)
+
+    def expect_part(self, start: int, stop: int | None) -> None:
+        """The bytes [start, stop) will be read next, mostly in order: they are fetched in large
+        windows, and what lies around them in small ones. None is the end of the object."""
+        self._part = start, self._size if stop is None else stop
         self._windows = replace(self._windows, whole=True)
 
     # --- What units share ------------------------------------------------------------------
@@ -221,11 +228,18 @@ class RangeReader(io.RawIOBase):
         windows = self._windows
         alive = sum(self._consumed - each.used < windows.cache // 4 for each in self._runs)
         if windows.whole:
+            if not self._part[0] <= run.next < self._part[1]:
+                return windows.first
             # Two of them, and what was read a moment ago, are in memory together.
             return max(windows.first, windows.cache * 3 // (8 * max(1, alive)))
         most = min(windows.most, windows.cache // (4 * max(1, alive)))
         share = windows.share * (2 if run.read >= windows.ahead else 1)
         return max(windows.first, min(most, run.read // share))
+
+    def _end(self, position: int) -> int:
+        """Where the expected part ends that a position lies in, or else the object."""
+        start, stop = self._part
+        return stop if start <= position < stop else self._size
 
     def _from_shared(self, position: int) -> Extent | None:
         extent = self._shared.at(position) if self._shared is not None else None
@@ -248,7 +262,7 @@ class RangeReader(io.RawIOBase):
         # Another stream's place is often a little before that of the first.
         start = position if run.missed else self._back(position)
         run.missed = True
-        stop = min(position + self._window(run), self._next_known(position))
+        stop = min(position + self._window(run), self._next_known(position), self._end(position))
         found = None
 
         def deliver(extent: Extent) -> None:
@@ -268,9 +282,10 @@ class RangeReader(io.RawIOBase):
             return
         window = self._window(run)
         start = self._hole(position)
-        if start >= self._size or start - position > window:
+        # What follows the part that is expected is hardly wanted.
+        if start >= self._end(position) or start - position > window:
             return
-        task = _Task(start, min(start + window, self._next_known(start)))
+        task = _Task(start, min(start + window, self._next_known(start), self._end(start)))
         self._tasks.append(task)
         self._pool.submit(self._fetch_behind, task)
 

@@ -36,6 +36,11 @@ _CONTENT_TYPES = {
     ".mkv": "video/x-matroska",
     ".webm": "video/webm",
     ".ts": "video/mp2t",
+    ".json": "application/json",
+    ".otio": "application/json",
+    ".csv": "text/csv; charset=utf-8",
+    ".edl": "text/plain; charset=utf-8",
+    ".html": "text/html; charset=utf-8",
 }
 
 

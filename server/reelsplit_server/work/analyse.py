@@ -9,18 +9,18 @@ from typing import BinaryIO
 
 from reelsplit.types.error import Error
 from reelsplit.types.job import SourceInfo
-from reelsplit.types.segment import Notice, Segment, SegmentBounds, Transition, TransitionType
+from reelsplit.types.segment import Notice, Segment, SegmentBounds
 from reelsplit.types.spec import FixedInterval, JobSpec, ShotDetection, TimeRange, UserDefined
 from reelsplit_server.media.container import most_pixels
 from reelsplit_server.media.cues import SparseTimeline, read_cues
 from reelsplit_server.media.errors import MediaError
 from reelsplit_server.media.probe import SourceFacts, probe
-from reelsplit_server.media.shots import Shot, detect_shots
 from reelsplit_server.media.timeline import Timeline, read_timeline
 from reelsplit_server.storage.grants import FileGrant, SourceGrant
-from reelsplit_server.storage.opening import check_readable, expect_whole, keeping
+from reelsplit_server.storage.opening import check_readable, keeping
 from reelsplit_server.work.channel import Channel
-from reelsplit_server.work.detectors import shot_settings
+from reelsplit_server.work.detecting import damage, find
+from reelsplit_server.work.reporting import Reporting
 from reelsplit_server.work.sources import describe, opened
 from reelsplit_server.work.units import Analyse, Opened, PlanDone, Planned
 
@@ -44,13 +44,14 @@ def run(unit: Analyse, grant: SourceGrant, channel: Channel) -> None:
             )
         source = describe(facts, pin)
         channel.tell(Opened(source=source, pin=pin.text))
+        reporting = Reporting(unit)
         if isinstance(unit.spec.mode, ShotDetection):
-            expect_whole(file)
-            done = _shots(unit, unit.spec.mode, file, source, channel)
+            done = _shots(unit, unit.spec.mode, file, facts, source, channel, reporting)
         else:
             remote = not isinstance(grant, FileGrant)
             timeline = _timeline(unit, file, facts, channel, remote=remote)
-            done = _ranges(unit, file, source, timeline, channel)
+            done = _ranges(unit, file, source, timeline, channel, reporting)
+        reporting.publish(file, done.source, channel)
     channel.tell(done)
 
 
@@ -60,6 +61,7 @@ def _ranges(
     source: SourceInfo,
     timeline: Timeline | SparseTimeline,
     channel: Channel,
+    reporting: Reporting,
 ) -> PlanDone:
     if isinstance(timeline, Timeline):
         _check_clock(unit, restarts=timeline.restarts)
@@ -68,19 +70,19 @@ def _ranges(
         _check_count(segment.index, unit.most_segments)
         batch.append(segment)
         if len(batch) == _BATCH:
-            _tell(file, batch, channel)
+            _tell(file, batch, channel, reporting)
             batch = []
     if batch:
-        _tell(file, batch, channel)
+        _tell(file, batch, channel, reporting)
     if isinstance(timeline, SparseTimeline):
         length = timeline.known_end or source.duration
         return PlanDone(source=dataclasses.replace(source, duration=length))
     source = dataclasses.replace(source, duration=timeline.end, frame_count=timeline.frame_count)
     notices = []
     if timeline.truncated:
-        notices.append(Notice(code="SOURCE_TRUNCATED", message=_sentence(timeline.detail)))
+        notices.append(Notice(code="SOURCE_TRUNCATED", message=damage(timeline.detail)))
     elif timeline.damaged:
-        notices.append(Notice(code="SOURCE_DAMAGED", message=_sentence(timeline.detail)))
+        notices.append(Notice(code="SOURCE_DAMAGED", message=damage(timeline.detail)))
     return PlanDone(source=source, notices=notices)
 
 
@@ -105,10 +107,11 @@ def _timeline(
         )
 
 
-def _tell(file: BinaryIO, segments: list[Segment], channel: Channel) -> None:
+def _tell(file: BinaryIO, segments: list[Segment], channel: Channel, reporting: Reporting) -> None:
     # A source that cannot be read on seems to end there, and what was told stays.
     check_readable(file)
     channel.tell(Planned(segments=segments))
+    reporting.add(segments)
 
 
 def _segments(spec: JobSpec, timeline: Timeline | SparseTimeline) -> Iterator[Segment]:
@@ -191,55 +194,21 @@ def _failed(
 
 
 def _shots(
-    unit: Analyse, mode: ShotDetection, file: BinaryIO, source: SourceInfo, channel: Channel
+    unit: Analyse,
+    mode: ShotDetection,
+    file: BinaryIO,
+    facts: SourceFacts,
+    source: SourceInfo,
+    channel: Channel,
+    reporting: Reporting,
 ) -> PlanDone:
-    base = source.video.time_base if source.video is not None else None
-    length = Fraction(source.duration or 0)
-    begin = Fraction(mode.start_offset or 0)
-    finish = min(Fraction(mode.end_offset), length) if mode.end_offset is not None else length
-    index = 0
+    def tell(segment: Segment) -> None:
+        _check_count(segment.index, unit.most_segments)
+        _tell(file, [segment], channel, reporting)
 
-    def on_shot(shot: Shot) -> None:
-        nonlocal index
-        _check_count(index, unit.most_segments)
-        _tell(file, [_shot(index, shot, base)], channel)
-        index += 1
-
-    def on_progress(frames: int, position: Fraction) -> None:
-        part = finish - begin
-        channel.progress(float((position - begin) / part) if part > 0 else 0.0, frames)
-
-    scan = detect_shots(file, shot_settings(mode), on_shot, on_progress, unit.threads)
-    _check_clock(unit, restarts=scan.restarts)
-    if mode.end_offset is None:
-        frames = scan.frame_count if not mode.start_offset else 0
-        source = dataclasses.replace(source, duration=scan.end, frame_count=frames)
-    notices = []
-    if scan.damaged:
-        notices.append(Notice(code="SOURCE_DAMAGED", message=_sentence(scan.detail)))
-    return PlanDone(source=source, notices=notices)
-
-
-def _shot(index: int, shot: Shot, base: Fraction | None) -> Segment:
-    return Segment(
-        index=index,
-        requested=TimeRange(start_offset=shot.start, end_offset=shot.end),
-        bounds=SegmentBounds(
-            start_offset=shot.start,
-            end_offset=shot.end,
-            start_frame=shot.start_frame,
-            end_frame=shot.end_frame,
-            start_pts=shot.start_pts,
-            end_pts=shot.end_pts,
-            time_base=base,
-        ),
-        transition=Transition(
-            type=TransitionType[shot.transition.name],
-            start_frame=shot.start_frame,
-            end_frame=shot.start_frame,
-            confidence=shot.confidence,
-        ),
-    )
+    done, restarts = find(unit, mode, file, facts, source, channel, reporting, tell)
+    _check_clock(unit, restarts=restarts)
+    return done
 
 
 def _check_count(index: int, most: int) -> None:
@@ -262,8 +231,3 @@ def _check_clock(unit: Analyse, *, restarts: bool) -> None:
             "ffmpeg -i SOURCE -map 0 -c copy REPAIRED.mkv",
             metadata={"detail": "presentation times fall back by a second and more"},
         )
-
-
-def _sentence(detail: str | None) -> str:
-    text = (detail or "parts of it cannot be read").strip().rstrip(".")
-    return f"The source is damaged; what can be decoded is used: {text}."

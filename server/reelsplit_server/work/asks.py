@@ -13,6 +13,7 @@ from typing import Annotated, Literal
 from pydantic import Discriminator, TypeAdapter
 
 from reelsplit.types.segment import Segment
+from reelsplit.types.spec import ReportKind
 from reelsplit_server.storage.grants import (
     FileGrant,
     ObjectGrant,
@@ -24,7 +25,15 @@ from reelsplit_server.storage.grants import (
     Signed,
     WebGrant,
 )
-from reelsplit_server.work.units import Failed, Opened, PlanDone, Planned, Progress
+from reelsplit_server.work.units import (
+    Failed,
+    Opened,
+    PlanDone,
+    Planned,
+    Progress,
+    ScanDone,
+    Sharing,
+)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -44,6 +53,16 @@ class Finished:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class ReportFinished:
+    """A report lies whole in its scratch file. Answered as `Finished`."""
+
+    report: ReportKind
+    size_bytes: int
+    checksum: str
+    kind: Literal["report_finished"] = "report_finished"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Sign:
     """Parts are about to be uploaded. Answered with `Signed`."""
 
@@ -59,12 +78,12 @@ class Uploaded:
     kind: Literal["uploaded"] = "uploaded"
 
 
-Ask = Renew | Finished | Sign | Uploaded
+Ask = Renew | Finished | ReportFinished | Sign | Uploaded
 Answer = (
     FileGrant | ObjectGrant | WebGrant | Placed | PartsUpload | SessionUpload | Signed | Refused
 )
 
-Said = Opened | Planned | PlanDone | Progress | Failed | Ask
+Said = Opened | Planned | PlanDone | Sharing | ScanDone | Progress | Failed | Ask
 
 # By their kinds, since trying all of them on every report costs much.
 SAID: TypeAdapter[Said] = TypeAdapter(Annotated[Said, Discriminator("kind")])

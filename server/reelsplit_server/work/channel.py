@@ -10,7 +10,15 @@ import time
 from reelsplit_server.storage.errors import StorageError
 from reelsplit_server.storage.grants import Refused
 from reelsplit_server.work.asks import ANSWERS, SAID, Answer, Ask
-from reelsplit_server.work.units import Failed, Opened, PlanDone, Planned, Progress
+from reelsplit_server.work.units import (
+    Failed,
+    Opened,
+    PlanDone,
+    Planned,
+    Progress,
+    ScanDone,
+    Sharing,
+)
 
 _INTERVAL = 0.1
 
@@ -44,7 +52,9 @@ class Channel:
             raise ConnectionResetError("the server has given this unit up")
         return line
 
-    def tell(self, report: Opened | Planned | PlanDone | Progress | Failed) -> None:
+    def tell(
+        self, report: Opened | Planned | PlanDone | Sharing | ScanDone | Progress | Failed
+    ) -> None:
         """Send a report."""
         self._send(SAID.dump_json(report))
 

@@ -8,20 +8,29 @@ from reelsplit.types.spec import (
     AdaptiveDetector,
     ContentDetector,
     ContentWeights,
+    Effort,
+    FlashFilter,
     HashDetector,
     HistogramDetector,
     LongShotPolicy,
+    ReelsplitDetector,
     ShotDetection,
     ThresholdDetector,
     ThresholdMethod,
+    TransitionPolicy,
 )
+from reelsplit.types.spec import Footage as SpecFootage
+from reelsplit_server.media.detection.tuning import Footage
 from reelsplit_server.media.shot_settings import (
     AdaptiveSettings,
+    BorderPolicy,
     ContentSettings,
     DetectorSettings,
+    EffortName,
     FadeMethod,
     HashSettings,
     HistogramSettings,
+    OwnSettings,
     ShotSettings,
     ThresholdSettings,
     Weights,
@@ -32,8 +41,13 @@ def shot_settings(mode: ShotDetection) -> ShotSettings:
     """What the detection of a resolved spec means."""
     crop = mode.crop
     split = mode.long_shot_policy is not LongShotPolicy.LEAVE
+    policy = mode.transition_policy or TransitionPolicy.MIDDLE
     return ShotSettings(
-        detector=_detector(mode),
+        detector=_own(mode.detector)
+        if isinstance(mode.detector, ReelsplitDetector)
+        else _detector(mode),
+        policy=BorderPolicy[policy.name],
+        skip_letterbox=mode.skip_letterbox,
         min_shot=_seconds(mode.min_shot_duration),
         max_shot=_seconds(mode.max_shot_duration) if split else None,
         downscale=mode.downscale,
@@ -45,6 +59,15 @@ def shot_settings(mode: ShotDetection) -> ShotSettings:
 
 def _seconds(value: Fraction | float | None) -> Fraction | None:
     return None if value is None else Fraction(value)
+
+
+def _own(detector: ReelsplitDetector) -> OwnSettings:
+    sensitivity = detector.sensitivity
+    return OwnSettings(
+        effort=EffortName[(detector.effort or Effort.EXACT).name],
+        sensitivity=0.5 if sensitivity is None else sensitivity,
+        footage=Footage[(detector.footage or SpecFootage.FILM).name],
+    )
 
 
 def _detector(mode: ShotDetection) -> DetectorSettings:
@@ -64,6 +87,7 @@ def _detector(mode: ShotDetection) -> DetectorSettings:
                 luma_only=content.luma_only,
                 weights=_weights(content.weights),
                 kernel_size=content.kernel_size,
+                suppresses=content.flash_filter is FlashFilter.SUPPRESS,
             )
         case ThresholdDetector() as threshold:
             ceiling = threshold.method is ThresholdMethod.CEILING
@@ -72,6 +96,7 @@ def _detector(mode: ShotDetection) -> DetectorSettings:
                 fade_bias=threshold.fade_bias,
                 add_final_scene=threshold.add_final_scene,
                 method=FadeMethod.CEILING if ceiling else FadeMethod.FLOOR,
+                min_out=_seconds(threshold.min_out_duration),
             )
         case HashDetector() as hashes:
             return HashSettings(

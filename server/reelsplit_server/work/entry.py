@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import ctypes
+import functools
 import multiprocessing
 import multiprocessing.connection
 import os
@@ -11,16 +12,29 @@ import signal
 import sys
 import threading
 import traceback
+from collections import deque
+from collections.abc import Callable, Sequence
 from contextlib import closing
+from dataclasses import dataclass
 
 from reelsplit.types.error import Error
 from reelsplit_server.media.errors import MediaError
 from reelsplit_server.storage.errors import StorageError, disk_full, is_full
 from reelsplit_server.storage.grants import SourceGrant
 from reelsplit_server.work.channel import Channel
-from reelsplit_server.work.units import Analyse, Failed, Render, Unit
+from reelsplit_server.work.units import Analyse, Failed, Render, Scan, Unit
 
 _PR_SET_PDEATHSIG = 1
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Call:
+    """A unit to do: the way to its source, and what its connection says who it is by."""
+
+    unit: Unit
+    grant: SourceGrant
+    name: str
+    secret: str
 
 
 def prepare() -> None:
@@ -49,25 +63,63 @@ def ready() -> None:
 
 def execute(unit: Unit, grant: SourceGrant, path: str, name: str, secret: str) -> None:
     """Do one unit and report on it over the socket at ``path``. Raises nothing."""
+    execute_all([Call(unit=unit, grant=grant, name=name, secret=secret)], path)
+
+
+def execute_all(calls: Sequence[Call], path: str) -> None:
+    """As `execute`, for units that want the same of one source, each over a connection of its
+    own. They stand in the order of what they make."""
     # The server knows this function by name and must not load a codec for it.
-    from reelsplit_server.work import analyse, render
+    from reelsplit_server.work import render
 
     # Without the server there is nobody to report to, and nothing may be published.
-    with contextlib.suppress(ConnectionError), closing(Channel(path, name, secret)) as channel:
-        try:
-            unit.folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-            match unit:
-                case Analyse():
-                    analyse.run(unit, grant, channel)
-                case Render():
-                    render.run(unit, grant, channel)
-        except (MediaError, StorageError) as error:
-            told = Error(reason=error.reason, message=error.message, metadata=dict(error.metadata))
-            channel.tell(Failed(error=told, transient=error.transient))
-        except ConnectionError:
-            raise
-        except Exception as error:
-            channel.tell(Failed(error=_fault(error), transient=False))
+    with contextlib.suppress(ConnectionError), contextlib.ExitStack() as stack:
+        todo: deque[tuple[Call, Channel]] = deque()
+        for call in calls:
+            channel = stack.enter_context(closing(Channel(path, call.name, call.secret)))
+            todo.append((call, channel))
+        if len(calls) > 1:
+            # What is wrong with each of those that are left shows when it is made alone.
+            with contextlib.suppress(MediaError, StorageError):
+                members = [
+                    (call.unit, channel) for call, channel in todo if isinstance(call.unit, Render)
+                ]
+                calls[0].unit.folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+                for hand_over in render.run_all(members, calls[-1].grant):
+                    _, channel = todo.popleft()
+                    _report(channel, hand_over)
+                    if todo:
+                        # Its unit is at its end.
+                        channel.close()
+        for call, channel in todo:
+            _report(channel, functools.partial(_do, call, channel))
+            channel.close()
+
+
+def _do(call: Call, channel: Channel) -> None:
+    from reelsplit_server.work import analyse, render, scan
+
+    call.unit.folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+    match call.unit:
+        case Analyse() as unit:
+            analyse.run(unit, call.grant, channel)
+        case Render() as unit:
+            render.run(unit, call.grant, channel)
+        case Scan() as unit:
+            scan.run(unit, call.grant, channel)
+
+
+def _report(channel: Channel, work: Callable[[], None]) -> None:
+    """Do the rest of a unit, and tell where it fails."""
+    try:
+        work()
+    except (MediaError, StorageError) as error:
+        told = Error(reason=error.reason, message=error.message, metadata=dict(error.metadata))
+        channel.tell(Failed(error=told, transient=error.transient))
+    except ConnectionError:
+        raise
+    except Exception as error:
+        channel.tell(Failed(error=_fault(error), transient=False))
 
 
 def _fault(error: Exception) -> Error:

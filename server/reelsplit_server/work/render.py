@@ -3,11 +3,9 @@
 from __future__ import annotations
 
 import dataclasses
-import os
-from collections.abc import Sequence
+import functools
+from collections.abc import Callable, Iterator, Sequence
 from fractions import Fraction
-from pathlib import Path
-from typing import BinaryIO
 
 from reelsplit.types import output as wire
 from reelsplit.types import segment as told
@@ -30,22 +28,14 @@ from reelsplit_server.media.plan import (
     RenderResult,
     VideoSettings,
 )
-from reelsplit_server.media.render import render
-from reelsplit_server.storage.checksums import digest
-from reelsplit_server.storage.grants import (
-    Part,
-    PartsUpload,
-    Placed,
-    Request,
-    SessionUpload,
-    Signed,
-    SourceGrant,
-)
-from reelsplit_server.storage.uploading import upload
-from reelsplit_server.work.asks import Finished, Sign, Uploaded
+from reelsplit_server.media.render import Piece, render, render_all
+from reelsplit_server.storage.grants import SourceGrant
+from reelsplit_server.storage.opening import check_unchanged
+from reelsplit_server.work.asks import Finished
 from reelsplit_server.work.channel import Channel
+from reelsplit_server.work.publishing import publish
 from reelsplit_server.work.sources import opened, short
-from reelsplit_server.work.targets import scratch_file, target_label
+from reelsplit_server.work.targets import segment_of
 from reelsplit_server.work.units import Render
 
 _MOST_STREAMS = 128
@@ -63,37 +53,42 @@ _MODES = {
 def run(unit: Render, grant: SourceGrant, channel: Channel) -> None:
     """Make the segment in the scratch folder, and have it published."""
     most_pixels.set(unit.most_pixels)
-    scratch = scratch_file(unit)
-    scratch.parent.mkdir(parents=True, exist_ok=True)
     with opened(grant, channel) as (file, _):
-        result = _render(unit, file, scratch, channel)
-    _sync(scratch)
-    with scratch.open("rb") as made:
-        checksum = digest(made)
-    segment = dataclasses.replace(
-        _describe(unit.segment, result),
-        size_bytes=scratch.stat().st_size,
-        checksum=checksum,
-    )
-    _publish(scratch, segment, target_label(unit), channel)
+        piece = _piece(unit, channel)
+        result = render(file, piece.plan, piece.path, piece.on_progress)
+    _hand_over(unit, result, channel)
 
 
-def _publish(scratch: Path, segment: Segment, label: str, channel: Channel) -> None:
-    """Hand a finished segment over. A local one is placed by the server itself; to a store the
-    worker uploads it, and the server makes it appear."""
-    answer = channel.ask(Finished(segment=segment))
-    if isinstance(answer, PartsUpload | SessionUpload):
+def run_all(
+    members: Sequence[tuple[Render, Channel]], grant: SourceGrant
+) -> Iterator[Callable[[], None]]:
+    """Make the segments of several units that want the same of one source. Answers, unit by unit,
+    what has it published.
 
-        def sign(parts: Sequence[Part]) -> list[Request]:
-            signed = channel.ask(Sign(parts=parts))
-            assert isinstance(signed, Signed)
-            return list(signed.requests)
+    Ends early, or fails, where not all can be made together: the rest are then to be run one by
+    one, which shows what is wrong with each. The last channel stays open meanwhile.
+    """
+    most_pixels.set(members[0][0].most_pixels)
+    with opened(grant, members[-1][1]) as (file, pin):
+        pieces = [_piece(unit, channel) for unit, channel in members]
+        for (unit, channel), result in zip(members, render_all(file, pieces), strict=False):
+            # Before anything of it can be seen.
+            check_unchanged(file, grant, pin)
+            yield functools.partial(_hand_over, unit, result, channel)
 
-        answer = channel.ask(Uploaded(etags=upload(scratch, answer, sign, label)))
-    assert isinstance(answer, Placed)
+
+def _hand_over(unit: Render, result: RenderResult, channel: Channel) -> None:
+    def finished(size: int, checksum: str) -> Finished:
+        made = _describe(unit.segment, result)
+        return Finished(segment=dataclasses.replace(made, size_bytes=size, checksum=checksum))
+
+    publish(segment_of(unit), finished, channel)
 
 
-def _render(unit: Render, file: BinaryIO, scratch: Path, channel: Channel) -> RenderResult:
+def _piece(unit: Render, channel: Channel) -> Piece:
+    """What is asked of the media layer. The scratch folder exists from here on."""
+    scratch = segment_of(unit).scratch
+    scratch.parent.mkdir(parents=True, exist_ok=True)
     segment, output = unit.segment, unit.output
     assert segment.requested is not None
     container = container_of(output.uri_template)
@@ -115,11 +110,10 @@ def _render(unit: Render, file: BinaryIO, scratch: Path, channel: Channel) -> Re
         audio=_audio(output.audio or AudioEncoding()),
         threads=unit.threads,
     )
-    return render(
-        file,
-        plan,
-        scratch,
-        lambda frames: channel.progress(frames / max(1, expected), frames),
+    return Piece(
+        plan=plan,
+        path=scratch,
+        on_progress=lambda frames: channel.progress(frames / max(1, expected), frames),
     )
 
 
@@ -252,11 +246,3 @@ def _damage(result: RenderResult) -> str:
         f"Broken places of the source: {result.damaged}{where}. They were skipped, or are as good "
         "as they could be decoded."
     )
-
-
-def _sync(path: Path) -> None:
-    descriptor = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)

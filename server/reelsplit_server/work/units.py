@@ -2,23 +2,26 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from fractions import Fraction
 from pathlib import Path
 from typing import Literal
 
 from reelsplit.types.error import Error
+from reelsplit.types.job import Report as WrittenReport
 from reelsplit.types.job import SourceInfo
 from reelsplit.types.output import Output
 from reelsplit.types.segment import Notice, Segment
-from reelsplit.types.spec import Input, JobSpec
+from reelsplit.types.spec import Input, JobSpec, ReportKind
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Analyse:
     """Open the source and find the segments. ``pin`` is the state of the source that an earlier
-    unit of the job saw; ``folder`` what the units of the job share."""
+    unit of the job saw; ``folder`` what the units of the job share; ``intents`` the checksums
+    of the reports that an earlier attempt was about to publish; ``helpers`` how many other
+    workers there are that could help."""
 
     job_id: str
     spec: JobSpec
@@ -27,6 +30,8 @@ class Analyse:
     threads: int
     most_segments: int
     most_pixels: int
+    intents: Mapping[ReportKind, str] = field(default_factory=dict)
+    helpers: int = 0
 
     @property
     def source(self) -> Input:
@@ -67,7 +72,30 @@ class Render:
         return f"render {self.segment.index}"
 
 
-Unit = Analyse | Render
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Scan:
+    """Help the analysis of a job for a while: look at stretches of its source. ``share`` is the
+    name of the folder, within ``folder``, in which they are shared out."""
+
+    job_id: str
+    spec: JobSpec
+    pin: str | None
+    folder: Path
+    share: str
+    most_pixels: int
+
+    @property
+    def source(self) -> Input:
+        """Where the source is."""
+        return self.spec.input
+
+    @property
+    def label(self) -> str:
+        """How logs name the unit."""
+        return "scan"
+
+
+Unit = Analyse | Render | Scan
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -118,6 +146,25 @@ class Progress:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Sharing:
+    """As many ``Scan`` units as these could help, by the ``share`` of that name."""
+
+    share: str
+    helpers: int
+    kind: Literal["sharing"] = "sharing"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ScanDone:
+    """A scan has ended; ``more`` where another one could go on, ``worked`` where there was
+    something to do for this one."""
+
+    more: bool
+    worked: bool
+    kind: Literal["scan_done"] = "scan_done"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Publishing:
     """The segment is whole, and is published when this has been heard."""
 
@@ -134,6 +181,23 @@ class Published:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class PublishingReport:
+    """A report is whole, and is published when this has been heard."""
+
+    report: ReportKind
+    checksum: str
+    kind: Literal["publishing_report"] = "publishing_report"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PublishedReport:
+    """A report lies at its location."""
+
+    report: WrittenReport
+    kind: Literal["published_report"] = "published_report"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Failed:
     """The unit could not be done; ``transient`` where another try may help."""
 
@@ -142,6 +206,18 @@ class Failed:
     kind: Literal["failed"] = "failed"
 
 
-Report = Opened | Planned | PlanDone | Progress | Publishing | Published | Failed
-Outcome = PlanDone | Published | Failed
+Report = (
+    Opened
+    | Planned
+    | PlanDone
+    | Sharing
+    | ScanDone
+    | Progress
+    | Publishing
+    | Published
+    | PublishingReport
+    | PublishedReport
+    | Failed
+)
+Outcome = PlanDone | ScanDone | Published | Failed
 """The reports that end a unit."""

@@ -2,16 +2,23 @@
 
 from __future__ import annotations
 
+import dataclasses
+import enum
+import inspect
 from datetime import UTC, datetime
 
 import pytest
+import scenedetect
 
 from reelsplit import (
     AdaptiveDetector,
     AudioCodec,
     ContentDetector,
     CutMode,
+    Effort,
     Error,
+    FlashFilter,
+    Footage,
     HashDetector,
     HistogramDetector,
     Input,
@@ -22,6 +29,7 @@ from reelsplit import (
     LongShotPolicy,
     Output,
     OverwritePolicy,
+    ReelsplitDetector,
     ShotDetection,
     ThresholdDetector,
     ThresholdMethod,
@@ -67,19 +75,25 @@ def test_asking_for_a_picture_asks_for_encoding(asked: dict[str, object]) -> Non
 @pytest.mark.parametrize(
     ("given", "resolved"),
     [
-        (None, AdaptiveDetector(threshold=3.0, min_content_value=15.0, window_width=2)),
+        (None, ReelsplitDetector(effort=Effort.EXACT, sensitivity=0.5, footage=Footage.FILM)),
+        (
+            ReelsplitDetector(sensitivity=0.0, footage=Footage.WEB),
+            ReelsplitDetector(effort=Effort.EXACT, sensitivity=0.0, footage=Footage.WEB),
+        ),
         (
             AdaptiveDetector(threshold=1),
             AdaptiveDetector(threshold=1, min_content_value=15.0, window_width=2),
         ),
-        (ContentDetector(), ContentDetector(threshold=27.0)),
+        (ContentDetector(), ContentDetector(threshold=27.0, flash_filter=FlashFilter.MERGE)),
         (
             ThresholdDetector(),
-            ThresholdDetector(threshold=12.0, fade_bias=0.0, method=ThresholdMethod.FLOOR),
+            ThresholdDetector(
+                threshold=12.0, fade_bias=0.0, method=ThresholdMethod.FLOOR, min_out_duration=0.0
+            ),
         ),
-        (HashDetector(), HashDetector(threshold=0.395, size=16, lowpass=2)),
-        (HistogramDetector(), HistogramDetector(threshold=0.05, bins=256)),
-        (HistogramDetector(threshold=0.0), HistogramDetector(threshold=0.0, bins=256)),
+        (HashDetector(), HashDetector(threshold=0.35, size=8, lowpass=2)),
+        (HistogramDetector(), HistogramDetector(threshold=0.2, bins=128)),
+        (HistogramDetector(threshold=0.0), HistogramDetector(threshold=0.0, bins=128)),
     ],
 )
 def test_a_detector_has_all_its_settings(given: object, resolved: object) -> None:
@@ -88,6 +102,44 @@ def test_a_detector_has_all_its_settings(given: object, resolved: object) -> Non
     assert mode.detector == resolved
     assert mode.transition_policy is TransitionPolicy.MIDDLE
     assert mode.long_shot_policy is None
+
+
+@pytest.mark.parametrize(
+    ("asked", "library", "named"),
+    [
+        (
+            AdaptiveDetector(),
+            scenedetect.AdaptiveDetector,
+            {"threshold": "adaptive_threshold", "min_content_value": "min_content_val"},
+        ),
+        (ContentDetector(), scenedetect.ContentDetector, {"flash_filter": "filter_mode"}),
+        (
+            ThresholdDetector(),
+            scenedetect.ThresholdDetector,
+            {"min_out_duration": "min_out_length"},
+        ),
+        (HashDetector(), scenedetect.HashDetector, {}),
+        (HistogramDetector(), scenedetect.HistogramDetector, {}),
+    ],
+    ids=lambda value: getattr(value, "__name__", None),
+)
+def test_the_settings_are_those_of_the_library(
+    asked: object, library: type[object], named: dict[str, str]
+) -> None:
+    mode = resolve(spec(mode=ShotDetection(detector=asked)), BOUNDS).mode  # type: ignore[arg-type]
+    assert isinstance(mode, ShotDetection)
+    parameters = inspect.signature(library).parameters
+    told = {
+        named.get(field.name, field.name): getattr(mode.detector, field.name)
+        for field in dataclasses.fields(mode.detector)  # type: ignore[arg-type]
+    }
+    # Of a length common to all, and what the library no longer takes.
+    assert set(told) == set(parameters) - {"min_scene_len", "block_size"}
+    for name, value in told.items():
+        default = parameters[name].default
+        if value is not None and name != "weights":
+            plain = default.name if isinstance(default, enum.Enum) else default
+            assert value == plain, name
 
 
 def test_long_shots_are_split_where_a_longest_is_given() -> None:

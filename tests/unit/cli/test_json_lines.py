@@ -73,3 +73,33 @@ def test_lines_are_single_and_ascii(capsys: pytest.CaptureFixture[str]) -> None:
     assert out.isascii()
     assert out.count("\n") == 1
     assert json.loads(out) == {"name": "Füße\n"}
+
+
+@pytest.mark.parametrize(
+    ("kind", "name"),
+    [
+        (TransitionType.START, "start"),
+        (TransitionType.CUT, "cut"),
+        (TransitionType.DISSOLVE, "dissolve"),
+        (TransitionType.FADE_BLACK, "fade_black"),
+        (TransitionType.FADE_WHITE, "fade_white"),
+        (TransitionType.WIPE, "wipe"),
+        (TransitionType.SPLIT, "split"),
+        (TransitionType.UNSPECIFIED, None),
+    ],
+)
+def test_every_transition_has_its_name(kind: TransitionType, name: str | None) -> None:
+    segment = Segment(
+        index=1,
+        bounds=SegmentBounds(start_offset=4, end_offset=8, start_frame=100, end_frame=200),
+        transition=Transition(type=kind, start_frame=90, end_frame=110, confidence=0.75),
+    )
+    (shot,) = json_lines.shots([segment])["shots"]
+    assert shot == {
+        "startFrame": 100,
+        "endFrame": 200,
+        "startOffset": "4s",
+        "endOffset": "8s",
+        "transition": name,
+        "confidence": 0.75,
+    }

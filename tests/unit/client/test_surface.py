@@ -73,6 +73,7 @@ PUBLIC = [
     "Report",
     "ReportKind",
     "ReportOptions",
+    "ReportTarget",
     "ResourceExhaustedError",
     "RetryPolicy",
     "Seconds",

@@ -18,7 +18,7 @@ from reelsplit.types.error import Error
 from reelsplit.types.job import SourceInfo
 from reelsplit_server.storage.grants import Part, Pin
 from reelsplit_server.work.asks import SAID, Finished, Said, Sign, Uploaded
-from reelsplit_server.work.targets import scratch_file
+from reelsplit_server.work.targets import segment_of
 from reelsplit_server.work.units import Failed, Opened, PlanDone, Progress, Render
 
 CHECKSUM = "sha256:" + "0" * 64
@@ -46,8 +46,8 @@ def answer(made: socket.socket) -> Any:
 
 
 def make_scratch(unit: Render) -> None:
-    scratch_file(unit).parent.mkdir(parents=True, exist_ok=True)
-    scratch_file(unit).write_bytes(b"made up")
+    segment_of(unit).scratch.parent.mkdir(parents=True, exist_ok=True)
+    segment_of(unit).scratch.write_bytes(b"made up")
 
 
 def opens_its_source_and_waits(_unit: Any, _: Any, *where: str) -> None:
@@ -70,8 +70,8 @@ def finishes_nothing(unit: Render, _: Any, *where: str) -> None:
 
 
 def finishes_a_link(unit: Render, _: Any, *where: str) -> None:
-    scratch_file(unit).parent.mkdir(parents=True, exist_ok=True)
-    scratch_file(unit).symlink_to("/etc/passwd")
+    segment_of(unit).scratch.parent.mkdir(parents=True, exist_ok=True)
+    segment_of(unit).scratch.symlink_to("/etc/passwd")
     finishes_nothing(unit, _, *where)
 
 

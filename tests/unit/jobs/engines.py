@@ -32,10 +32,16 @@ class ScriptedEngine:
         self.script: Script = self.well
         self.begun: list[tuple[str, str]] = []
         """The job and label of each unit, in the order in which they were begun."""
+        self.parties: dict[int, tuple[seam.Party, list[int]]] = {}
+        """The segments that were begun together."""
+        self.limits: list[float | None] = []
+        """The time limit of each segment's unit."""
         self.published: list[tuple[str, int]] = []
         self.on_removing: Callable[[Sequence[seam.Target]], int] = len
         self.abandoned: list[tuple[str, int, str | None]] = []
         """Behind which segments it was cleared up, and what they were about to publish."""
+        self.left: list[seam.Unit] = []
+        """The other units behind which it was cleared up."""
         self.running = 0
         self.most = 0
 
@@ -49,9 +55,19 @@ class ScriptedEngine:
     async def stop(self) -> None: ...
 
     async def run(
-        self, unit: seam.Unit, on_report: seam.OnReport, *, timeout: float | None
+        self,
+        unit: seam.Unit,
+        on_report: seam.OnReport,
+        *,
+        timeout: float | None,
+        party: seam.Party | None = None,
+        place: int = 0,
     ) -> seam.Outcome:
         self.begun.append((unit.job_id, unit.label))
+        if isinstance(unit, seam.Render) and party is not None:
+            parties = self.parties.setdefault(id(party), (party, []))
+            parties[1].append(unit.segment.index)
+            self.limits.append(timeout)
         self.running += 1
         self.most = max(self.most, self.running)
         try:
@@ -63,8 +79,12 @@ class ScriptedEngine:
     async def remove(self, targets: Sequence[seam.Target]) -> int:
         return self.on_removing(targets)
 
-    def abandon(self, units: Sequence[seam.Render]) -> None:
-        self.abandoned += [(unit.job_id, unit.segment.index, unit.intent) for unit in units]
+    def abandon(self, units: Sequence[seam.Unit]) -> None:
+        for unit in units:
+            if isinstance(unit, seam.Render):
+                self.abandoned.append((unit.job_id, unit.segment.index, unit.intent))
+            else:
+                self.left.append(unit)
 
     async def well(self, unit: seam.Unit, on_report: seam.OnReport) -> seam.Outcome:
         """Do a unit as a worker does."""

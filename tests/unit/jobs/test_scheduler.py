@@ -673,8 +673,9 @@ async def test_outputs_are_removed_by_the_engine(keep: Kept) -> None:
     engine = ScriptedEngine()
     segments = [Segment(index=n, uri=f"/v/{n}", checksum="sha256:") for n in range(2)]
     async with scheduling(keep, engine) as scheduler:
-        job = await keep.add()
-        assert await scheduler.remove(job, segments) == 2
+        await keep.add()
+        outputs = [(segment, None) for segment in segments]
+        assert await scheduler.remove(outputs) == 2
 
         def refuse(targets: Sequence[seam.Target]) -> int:
             assert [target.uri for target in targets] == ["/v/0", "/v/1"]
@@ -682,7 +683,7 @@ async def test_outputs_are_removed_by_the_engine(keep: Kept) -> None:
 
         engine.on_removing = refuse
         with pytest.raises(RemoveError):
-            await scheduler.remove(job, segments)
+            await scheduler.remove(outputs)
 
 
 async def test_a_source_that_changed_ends_the_job(keep: Kept) -> None:

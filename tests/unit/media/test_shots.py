@@ -5,6 +5,7 @@ import io
 from fractions import Fraction
 from itertools import pairwise
 from pathlib import Path
+from typing import Any
 
 import pytest
 from scenedetect import (
@@ -36,10 +37,14 @@ from tests.media import real
 CONTENT = ContentSettings()
 
 
+def adaptive(**settings: Any) -> ShotSettings:
+    return ShotSettings(detector=AdaptiveSettings(), **settings)
+
+
 def shots_of(path: Path, settings: ShotSettings | None = None, threads: int = 0) -> list[Shot]:
     shots: list[Shot] = []
     with path.open("rb") as file:
-        detect_shots(file, settings or ShotSettings(), shots.append, threads=threads)
+        detect_shots(file, settings or adaptive(), shots.append, threads=threads)
     return shots
 
 
@@ -193,7 +198,7 @@ def test_a_shot_is_told_while_decoding_goes_on(tmp_path: Path) -> None:
     with path.open("rb") as file:
         detect_shots(
             file,
-            ShotSettings(),
+            adaptive(),
             lambda shot: order.append("shot"),
             lambda frames, position: order.append("progress"),
         )
@@ -209,7 +214,7 @@ def test_progress_counts_frames_and_time(tmp_path: Path) -> None:
     told: list[tuple[int, Fraction]] = []
     with path.open("rb") as file:
         scan = detect_shots(
-            file, ShotSettings(), lambda shot: None, lambda *step: told.append(step)
+            file, adaptive(), lambda shot: None, lambda *step: told.append(step)
         )
     assert told == sorted(told)
     assert told[-1] == (48, Fraction(2))
@@ -219,7 +224,7 @@ def test_progress_counts_frames_and_time(tmp_path: Path) -> None:
 def test_long_shots_are_split_evenly(tmp_path: Path) -> None:
     path = tmp_path / "clip.mp4"
     make_clip(path, frames=96, shots=[72])
-    shots = shots_of(path, ShotSettings(max_shot=Fraction(4, 3)))
+    shots = shots_of(path, adaptive(max_shot=Fraction(4, 3)))
     assert frames_of(shots) == [(0, 24), (24, 48), (48, 72), (72, 96)]
     assert [shot.transition for shot in shots] == [
         Transition.START,
@@ -235,7 +240,7 @@ def test_long_shots_are_split_evenly(tmp_path: Path) -> None:
 def test_no_part_is_longer_than_allowed(tmp_path: Path, longest: Fraction) -> None:
     path = tmp_path / "clip.mp4"
     make_clip(path, frames=50)
-    shots = shots_of(path, ShotSettings(max_shot=longest))
+    shots = shots_of(path, adaptive(max_shot=longest))
     assert max(shot.end - shot.start for shot in shots) <= longest
     assert shots[-1].end_frame == 50
 
@@ -243,7 +248,7 @@ def test_no_part_is_longer_than_allowed(tmp_path: Path, longest: Fraction) -> No
 def test_a_part_of_the_source_is_analysed(tmp_path: Path) -> None:
     path = tmp_path / "clip.mp4"
     make_clip(path, frames=96, shots=[24, 60])
-    settings = ShotSettings(start=Fraction(1, 4), end=Fraction(3))
+    settings = adaptive(start=Fraction(1, 4), end=Fraction(3))
     shots = shots_of(path, settings)
     assert frames_of(shots) == [(6, 24), (24, 60), (60, 72)]
     assert (shots[0].start, shots[-1].end) == (Fraction(1, 4), Fraction(3))
@@ -253,7 +258,7 @@ def test_a_part_beyond_the_end_is_refused(tmp_path: Path) -> None:
     path = tmp_path / "clip.mp4"
     make_clip(path, frames=24)
     with pytest.raises(MediaError) as caught:
-        shots_of(path, ShotSettings(start=Fraction(5)))
+        shots_of(path, adaptive(start=Fraction(5)))
     assert caught.value.reason == "RANGE_OUTSIDE_SOURCE"
 
 
@@ -261,7 +266,7 @@ def test_a_crop_outside_the_picture_is_refused(tmp_path: Path) -> None:
     path = tmp_path / "clip.mp4"
     make_clip(path, frames=4)
     with pytest.raises(MediaError) as caught:
-        shots_of(path, ShotSettings(crop=(400, 0, 50, 50)))
+        shots_of(path, adaptive(crop=(400, 0, 50, 50)))
     assert caught.value.reason == "CROP_OUTSIDE_SOURCE"
 
 
@@ -281,7 +286,7 @@ def test_what_a_callback_raises_ends_the_analysis(tmp_path: Path) -> None:
         raise InterruptedError(f"after {frames}")
 
     with path.open("rb") as file, pytest.raises(InterruptedError, match="after 16"):
-        detect_shots(file, ShotSettings(), lambda shot: None, cancel)
+        detect_shots(file, adaptive(), lambda shot: None, cancel)
 
 
 def test_threads_do_not_change_the_result(tmp_path: Path) -> None:
@@ -296,7 +301,7 @@ def test_a_picture_that_changes_its_size_is_followed(tmp_path: Path) -> None:
     make_clip(large, frames=40, shots=[20], size=(480, 270))
     shots: list[Shot] = []
     joined = io.BytesIO(small.read_bytes() + large.read_bytes())
-    scan = detect_shots(joined, ShotSettings(), shots.append)
+    scan = detect_shots(joined, adaptive(), shots.append)
     assert scan.frame_count == 80
     assert {20, 60} <= {shot.start_frame for shot in shots}
 
@@ -308,6 +313,6 @@ def test_a_corrupt_stretch_is_passed_over(tmp_path: Path) -> None:
     third = len(data) // 3
     data[third : third + 400] = bytes(range(200)) * 2
     shots: list[Shot] = []
-    scan = detect_shots(io.BytesIO(data), ShotSettings(), shots.append)
+    scan = detect_shots(io.BytesIO(data), adaptive(), shots.append)
     assert scan.damaged
     assert shots[-1].end_frame == scan.frame_count

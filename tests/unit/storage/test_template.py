@@ -6,8 +6,18 @@ from fractions import Fraction
 
 import pytest
 
+from reelsplit.types.spec import ReportKind
 from reelsplit_server.storage.location import parse
-from reelsplit_server.storage.template import TemplateError, Values, check, expand
+from reelsplit_server.storage.template import (
+    KINDS,
+    TemplateError,
+    Values,
+    beside,
+    check,
+    check_report,
+    expand,
+    expand_report,
+)
 
 VALUES = Values(
     index=7, start=Fraction(3, 2), end=Fraction(10), stem="film", job_id="0123456789abcdef" * 2
@@ -105,3 +115,50 @@ def test_the_stem_is_escaped_where_escapes_are_read() -> None:
     assert parse(expand("/o/{stem}{index}.mp4", values)).path == "/o/100%2f? #ä0.mp4"
     place = parse(expand("HTTPS://b-x.oss-x.example/{stem}{index}.mp4", values))
     assert (place.bucket, place.path) == ("b-x", "100%2f? #ä0.mp4")
+
+
+# --- Reports -------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("template", "path"),
+    [
+        ("/o/{stem}.{kind}", "/o/a b%.shots.json"),
+        ("file:///o/{stem}.{kind}", "file:///o/a%20b%25.shots.json"),
+        ("s3://b/{job_id}/x", "s3://b/7/x"),
+        ("/o/{{kind}}", "/o/{kind}"),
+    ],
+)
+def test_reports_have_placeholders_of_their_own(template: str, path: str) -> None:
+    check_report(template, 1)
+    assert expand_report(template, ReportKind.SHOTS_JSON, "a b%", "7") == path
+
+
+@pytest.mark.parametrize(
+    "template",
+    ["/o/{index}", "/o/{start}", "/o/{}", "/o/{kind:3}", "/o/{kind!r}", "/o/{kind.x}", "/o/{"],
+)
+def test_other_placeholders_of_reports_are_refused(template: str) -> None:
+    with pytest.raises(TemplateError):
+        check_report(template, 1)
+
+
+def test_every_report_has_a_name_of_its_own() -> None:
+    assert set(KINDS) == set(ReportKind) - {ReportKind.UNSPECIFIED}
+    assert len(set(KINDS.values())) == len(KINDS)
+    with pytest.raises(TemplateError, match=r"needs {kind}"):
+        check_report("/o/{stem}", 2)
+
+
+@pytest.mark.parametrize(
+    ("template", "folder"),
+    [
+        ("/o/{index}.mp4", "/o/"),
+        ("{index}.mp4", ""),
+        ("/o/{stem}/a-{index}/{stem}.mp4", "/o/{stem}/"),
+        ("/o/{job_id}/{{x}}/{end}{index}.mp4", "/o/{job_id}/{{x}}/"),
+        ("s3://b/{index}.mp4", "s3://b/"),
+    ],
+)
+def test_reports_lie_in_the_folder_that_all_segments_share(template: str, folder: str) -> None:
+    assert beside(template) == folder + "{stem}.{kind}"

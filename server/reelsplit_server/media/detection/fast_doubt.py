@@ -1,0 +1,98 @@
+"""Which groups of pictures need no further look."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import Enum, auto
+
+from reelsplit_server.media.detection.fast_groups import Sizes
+
+
+class Verdict(Enum):
+    """What is believed of the frames from one key frame up to the next."""
+
+    CALM = auto()
+    """One shot, which goes on."""
+    CUT = auto()
+    """One shot, which ends where the next key frame begins another."""
+    UNSURE = auto()
+    """It depends on how the pictures between are coded, which nobody has looked at yet."""
+    DOUBT = auto()
+    """Only decoding tells."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Ends:
+    """The key frame that begins a group and the one that ends it."""
+
+    apart: float
+    """Their distance."""
+    free: bool
+    """The encoder need not have put the second where it is: it found a change there."""
+    watched: bool
+    """The encoder looks for changes, and codes a picture after one without leaning on others."""
+    due: bool
+    """The second came since it was time: the group is as long as the encoder lets any be."""
+    plain: bool
+    """One of them is nearly of one colour."""
+
+
+#: Key frames less apart than the first show the same, further apart than the last different shots.
+#: Less apart than the one between, they do where the encoder does not look for changes: packets
+#: must be nearly even then.
+_SAME, _ALIKE, _OTHER = 0.2, 0.4, 0.6
+#: More than this in `Sizes.renewal` may be a gradual change; the second limit is for those that
+#: only the sizes speak against.
+_RENEWED, _RENEWED_ALONE = 0.58, 0.5
+#: With fewer frames between anchors, where there are any, much changes everywhere.
+_BETWEEN = 0.33
+#: Below both of the first limits of `Sizes.largest` and `spike`, or below the next of `spike`
+#: alone, no picture can hide that leans on no other; below both of the last hardly one.
+_EVEN, _LEVEL, _NEARLY_EVEN = (0.3, 2.2), 1.4, (0.45, 3.2)
+#: A picture larger than this, to its key frame, is of another kind.
+_LARGEST = 1.2
+
+
+def judge(
+    ends: Ends,
+    sizes: Sizes | None,
+    *,
+    strictness: float = 1.0,
+    asked: bool = False,
+    intra: bool | None = None,
+) -> Verdict:
+    """Judge a group by its two key frames and the `sizes` of its packets.
+
+    `strictness` multiplies the distance that different shots have. Once it was `asked` how
+    pictures are coded, `intra` is whether one within leans on no other, None where that is not
+    told; the answer is never UNSURE then.
+    """
+    if sizes is None or ends.plain or intra or sizes.largest > _LARGEST:
+        return Verdict.DOUBT
+    if 0 < sizes.between < _BETWEEN:
+        return Verdict.DOUBT
+    if not ends.watched:
+        calm = ends.apart < _ALIKE and sizes.renewal < _RENEWED and is_nearly_even(sizes)
+        return Verdict.CALM if calm else Verdict.DOUBT
+    same = ends.apart < _SAME
+    other = ends.free and ends.apart > _OTHER * strictness
+    alone = ends.due and not (same or other)
+    if not (same or other or alone):
+        return Verdict.DOUBT
+    if sizes.renewal > (_RENEWED_ALONE if alone else _RENEWED):
+        return Verdict.DOUBT
+    even = _below(sizes, _EVEN) or sizes.spike <= _LEVEL
+    if not asked and (alone or not even):
+        return Verdict.UNSURE
+    if asked and intra is None and (alone or not (even or is_nearly_even(sizes))):
+        return Verdict.DOUBT
+    return Verdict.CUT if other else Verdict.CALM
+
+
+def is_nearly_even(sizes: Sizes) -> bool:
+    """Whether hardly a packet can hold a picture that leans on no other."""
+    return _below(sizes, _NEARLY_EVEN)
+
+
+def _below(sizes: Sizes, limits: tuple[float, float]) -> bool:
+    return sizes.largest <= limits[0] and sizes.spike <= limits[1]

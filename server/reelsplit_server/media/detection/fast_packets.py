@@ -1,0 +1,93 @@
+"""What is known of a stretch's packets before anything is decoded."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from reelsplit_server.media.decoding import Damage
+from reelsplit_server.media.detection.fast_groups import Group
+from reelsplit_server.media.detection.fast_slices import is_intra
+from reelsplit_server.media.detection.index import Samples
+from reelsplit_server.media.detection.reel import Reel
+from reelsplit_server.media.detection.stretches import Stretch
+from reelsplit_server.media.packet_view import is_hidden, nal_width
+
+#: Packets in a stretch: an index that promises more key frames than come must not fill the memory.
+_MOST = 1 << 20
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class Packets:
+    """The packets of a stretch."""
+
+    samples: Samples
+    """In the order of decoding."""
+    pts: NDArray[np.int64]
+    """Shape (frames,): when its frames are shown, in ticks, strictly increasing."""
+
+
+def read_packets(reel: Reel, stretch: Stretch, pause: Callable[[], None]) -> Packets | None:
+    """The packets of a stretch: from the index, where that tells of single ones, else they are
+    read, and not decoded. None where something is wrong with them."""
+    samples = stretch.samples
+    if samples is None:
+        samples = _read(reel, stretch, pause)
+    if samples is None or not len(samples.pts):
+        return None
+    pts = stretch.pts
+    if pts is None:
+        low = int(samples.pts[0]) if stretch.low is None else stretch.low
+        pts = np.sort(samples.pts[samples.shown])
+        stop = len(pts) if stretch.high is None else np.searchsorted(pts, stretch.high)
+        pts = pts[np.searchsorted(pts, low) : stop]
+    if not len(pts) or np.any(np.diff(pts) <= 0):
+        return None
+    return Packets(samples=samples, pts=pts)
+
+
+def holds_intra(reel: Reel, group: Group) -> bool | None:
+    """Whether a picture of a group, other than its key frame, leans on no other. None where that
+    is not told. The group's packets are read, not decoded."""
+    damage = Damage()
+    packets = reel.enter(group.entry, damage)
+    if packets is None:
+        return None
+    codec, width = reel.stream.codec_context.codec.canonical_name, nal_width(reel.stream)
+    for number, packet in enumerate(packets):
+        if packet.pts is None:
+            return None
+        if group.high is not None and packet.pts >= group.high:
+            break
+        intra = is_intra(codec, bytes(packet), width)
+        if intra is None or (intra and number):
+            return intra
+    return None if damage.count else False
+
+
+def _read(reel: Reel, stretch: Stretch, pause: Callable[[], None]) -> Samples | None:
+    damage = Damage()
+    packets = reel.enter(stretch.entry, damage)
+    if packets is None:
+        return None
+    codec = reel.stream.codec_context.codec.canonical_name
+    rows: list[tuple[int, int, bool, bool]] = []
+    for packet in packets:
+        pause()
+        if packet.pts is None or packet.is_corrupt or len(rows) == _MOST:
+            return None
+        if stretch.high is not None and packet.pts >= stretch.high and packet.is_keyframe:
+            break
+        shown = not packet.is_discard and not is_hidden(codec, memoryview(packet))
+        rows.append((packet.pts, packet.size, packet.is_keyframe, shown))
+    if damage.count or not rows:
+        return None
+    return Samples(
+        pts=np.array([row[0] for row in rows], np.int64),
+        sizes=np.array([row[1] for row in rows], np.int64),
+        keys=np.array([row[2] for row in rows], np.bool_),
+        shown=np.array([row[3] for row in rows], np.bool_),
+    )

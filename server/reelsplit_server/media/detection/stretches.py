@@ -1,0 +1,156 @@
+"""The stretches of a source that are scanned one by one, each entered at a key frame."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from fractions import Fraction
+from itertools import zip_longest
+
+import numpy as np
+from numpy.typing import NDArray
+
+from reelsplit_server.media.detection.index import Samples, SourceIndex
+from reelsplit_server.media.probe import VideoFacts
+
+#: Pixels decoded in a stretch: about two seconds of one core's work.
+_WORK = 800_000_000
+#: Frames in a stretch: what is seen of them is held in memory and on disk.
+_MOST_FRAMES = 1500
+#: The first stretches, as parts of the others: the first boundaries are wanted soon.
+_FIRST = (Fraction(1, 8),) * 8 + (Fraction(1, 4),) * 4 + (Fraction(1, 2),) * 2
+
+
+@dataclass(frozen=True, slots=True)
+class Spacing:
+    """How far apart the key frames of a whole source are."""
+
+    longest: int
+    """Ticks from one to the next, at most."""
+    longs: int
+    """How often it is that long."""
+    early: int
+    """How often it is clearly less."""
+    count: int
+    """How often one follows another."""
+
+    @staticmethod
+    def of(keys: NDArray[np.int64]) -> Spacing:
+        """`keys`: rising ticks, shape (keys,)."""
+        gaps = np.diff(keys)
+        longest = int(gaps.max(initial=0))
+        longs, early = gaps > _LONG * longest, gaps < _EARLY * longest
+        return Spacing(longest, int(longs.sum()), int(early.sum()), len(gaps))
+
+    def is_early(self, gap: int) -> bool:
+        """Whether a key frame came clearly sooner than the encoder had to put it."""
+        return gap < _EARLY * self.longest
+
+    def is_long(self, gap: int) -> bool:
+        """Whether it came as late as any."""
+        return gap > _LONG * self.longest
+
+
+#: Shares of the longest gap; times between frames may vary.
+_LONG, _EARLY = 0.98, 0.9
+NO_SPACING = Spacing(0, 0, 0, 0)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class Stretch:
+    """Frames shown in [low, high), in ticks of the source's video."""
+
+    number: int
+    """Its place among the stretches, from 0."""
+    entry: int | None
+    """When the key frame is shown at which decoding begins, at or before `low`; None for the
+    beginning of the file."""
+    low: int | None
+    """None for whatever comes out first."""
+    high: int | None
+    """None for the end of the source."""
+    cut: bool = False
+    """Whether `high` is the end of the analysed part, and no key frame."""
+    pts: NDArray[np.int64] | None = None
+    """Shape (frames,): when each of its frames is shown, where the index tells."""
+    samples: Samples | None = None
+    """From the entry up to the next stretch's, where the index tells of single packets."""
+    place: tuple[int, int | None] = (0, None)
+    """The bytes of the file in which its packets lie: where they begin and where they stop, None
+    for the end of the file. Some packets behind are read, too."""
+    spacing: Spacing = NO_SPACING
+
+
+def borders(keys: Sequence[int], pixels: int, rate: Fraction, base: Fraction) -> Iterator[int]:
+    """Which of the key frames begin a stretch: indexes into `keys`, rising, the first is 0.
+
+    `keys` are rising ticks of `base` seconds, `pixels` those of a picture, `rate` the frames a
+    second. The answer depends on these alone, never on who works on the stretches.
+    """
+    frames = max(1, min(_MOST_FRAMES, _WORK // max(1, pixels)))
+    count = last = 0
+    for place, key in enumerate(keys):
+        share = _FIRST[count - 1] if 0 < count <= len(_FIRST) else 1
+        if count == 0 or (key - keys[last]) * base * rate >= frames * share:
+            yield place
+            count, last = count + 1, place
+
+
+def plan_stretches(
+    index: SourceIndex, video: VideoFacts, low: int | None, high: int | None
+) -> list[Stretch]:
+    """The stretches of the part of a source that is shown in [low, high), in ticks; None is its
+    beginning and its end. There is at least one."""
+    stop = len(index.keys) if high is None else int(np.searchsorted(index.keys, high))
+    first = 0
+    if low is not None:
+        first = max(0, int(np.searchsorted(index.keys[:stop], low, side="right")) - 1)
+    rate = video.frame_rate or Fraction(25)
+    pixels = video.width * video.height
+    keys = index.keys[first:stop].tolist()
+    begins = [first + place for place in borders(keys, pixels, rate, video.time_base)] or [0]
+    return [
+        _stretch(index, number, begin, following, low if number == 0 else None, high, stop)
+        for number, (begin, following) in enumerate(zip_longest(begins, begins[1:]))
+    ]
+
+
+def _stretch(
+    index: SourceIndex,
+    number: int,
+    begin: int,
+    following: int | None,
+    low: int | None,
+    high: int | None,
+    stop: int,
+) -> Stretch:
+    """The stretch from the key frame `begin` up to the one `following`, both places in the index;
+    the first one may begin late, at `low`, and the last one end early, at `high`, before the key
+    frame `stop`."""
+    behind = stop if following is None else following
+    # What comes before the first key frame of all belongs to it, if anything of that comes out.
+    entry = int(index.keys[begin]) if begin else None
+    bottom = entry if low is None else low
+    top = high if following is None else int(index.keys[following])
+    pts = index.pts
+    if pts is not None:
+        start = 0 if bottom is None else np.searchsorted(pts, bottom)
+        pts = pts[start : len(pts) if top is None else np.searchsorted(pts, top)]
+    samples = index.samples
+    if samples is not None and index.firsts is not None:
+        begins = int(index.firsts[begin]) if begin else 0
+        samples = samples[begins : None if following is None else int(index.firsts[following])]
+    return Stretch(
+        number=number,
+        entry=entry,
+        low=bottom,
+        high=top,
+        cut=following is None and high is not None,
+        pts=pts,
+        samples=samples,
+        place=(
+            int(index.places[begin]) if begin else 0,
+            int(index.places[behind]) if behind < len(index.places) else None,
+        ),
+        spacing=Spacing.of(index.keys),
+    )

@@ -1,0 +1,104 @@
+"""Dissolves, wipes and pushes, with the odds of each."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from reelsplit_server.media.detection.boundary import Kind
+from reelsplit_server.media.detection.evidence import DISSOLVE, PUSH, WIPE, Weighing, odds
+from reelsplit_server.media.detection.frames import Floats, Frames
+from reelsplit_server.media.detection.gradual import (
+    LONGEST,
+    MARGIN,
+    Window,
+    dissolve_extent,
+    dissolve_measures,
+    find_windows,
+    surroundings,
+)
+from reelsplit_server.media.detection.matching import drift, match
+from reelsplit_server.media.detection.pushes import push_measures
+from reelsplit_server.media.detection.wipes import wipe_measures
+
+REACH = LONGEST // 2 + MARGIN
+_BEST_MATCHES = {"match": 0.35, "drift": 1.0}
+"""As between two shots that have nothing in common."""
+
+
+@dataclass(frozen=True, slots=True)
+class Change:
+    """A change of shot that may be one."""
+
+    kind: Kind
+    start: int
+    """The first frame that is not purely the old shot."""
+    end: int
+    """The first frame that is purely the new one."""
+    odds: float
+    """The logarithm of the odds that it is one."""
+    told_as_cut: bool = False
+    """All of it is one cut, to the frame `end`."""
+
+
+def find_transitions(
+    frames: Frames, step: Floats, start: int, stop: int, stride: int, least: float
+) -> list[Change]:
+    """The gradual changes whose middle lies from frame `start` to `stop` (exclusive) and whose
+    odds are above `least`; many of them overlap. None begins, and nothing is read, further than
+    `REACH` strides before `start`, nor is anything read further behind `stop`. `step` holds the
+    steps of all frames of the window.
+    """
+    windows = find_windows(frames, step, start, stop, stride)
+    found = []
+    for kind, weighing, some in (
+        (Kind.DISSOLVE, DISSOLVE, windows.mixed),
+        (Kind.WIPE, WIPE, windows.parted),
+        (Kind.WIPE, PUSH, windows.moved),
+    ):
+        for window in some:
+            measures = _measures(frames, weighing, window)
+            if measures is None:
+                continue
+            value = _judge(frames, step, weighing, window, measures, least)
+            if value > least:
+                extent = (window.before + 1, window.after)
+                if kind is Kind.DISSOLVE:
+                    extent = dissolve_extent(frames, window)
+                found.append(Change(kind, *extent, value))
+    return found
+
+
+def _measures(frames: Frames, weighing: Weighing, window: Window) -> dict[str, float] | None:
+    if weighing is DISSOLVE:
+        return dissolve_measures(frames, window)
+    if weighing is WIPE:
+        return wipe_measures(frames, window)
+    return push_measures(frames, window)
+
+
+def _judge(
+    frames: Frames,
+    step: Floats,
+    weighing: Weighing,
+    window: Window,
+    measures: Mapping[str, float],
+    least: float,
+) -> float:
+    known = {**measures, **surroundings(frames, step, window)}
+    # The matches cost most, and can only help so far.
+    if (hopeful := odds(weighing, {**known, **_BEST_MATCHES})) <= least:
+        return hopeful
+    return odds(weighing, {**known, **match_measures(frames, window)})
+
+
+def match_measures(frames: Frames, window: Window) -> dict[str, float]:
+    """How well the parts of a window's ends are found again in each other, and how far movement
+    explains what changes in its middle."""
+    before, after, stride = window.before, window.after, window.stride
+    middle = (before + after) // 2
+    reach = max(1, (after - before) // (8 * stride)) * stride
+    return {
+        "match": match(frames, before, after),
+        "drift": drift(frames, middle - reach, middle + reach),
+    }

@@ -1,0 +1,1 @@
+"""What a job writes besides its segments: lists for people, scripts and editing programs."""
