@@ -43,7 +43,7 @@ class Ends:
 _SAME, _ALIKE, _OTHER = 0.2, 0.4, 0.6
 #: More than this in `Sizes.renewal` may be a gradual change; the second limit is for those that
 #: only the sizes speak against.
-_RENEWED, _RENEWED_ALONE = 0.58, 0.5
+_RENEWED, _RENEWED_ALONE = 0.75, 0.5
 #: With fewer frames between anchors, where there are any, much changes everywhere.
 _BETWEEN = 0.33
 #: Below both of the first limits of `Sizes.largest` and `spike`, or below the next of `spike`

@@ -33,15 +33,15 @@ class Packets:
 def read_packets(reel: Reel, stretch: Stretch, pause: Callable[[], None]) -> Packets | None:
     """The packets of a stretch: from the index, where that tells of single ones, else they are
     read, and not decoded. None where something is wrong with them."""
-    samples = stretch.samples
+    samples, pts = stretch.samples, stretch.pts
+    leading: list[int] = []
     if samples is None:
-        samples = _read(reel, stretch, pause)
+        samples = _read(reel, stretch, leading, pause)
     if samples is None or not len(samples.pts):
         return None
-    pts = stretch.pts
     if pts is None:
         low = int(samples.pts[0]) if stretch.low is None else stretch.low
-        pts = np.sort(samples.pts[samples.shown])
+        pts = np.sort(np.append(samples.pts[samples.shown], leading).astype(np.int64))
         stop = len(pts) if stretch.high is None else np.searchsorted(pts, stretch.high)
         pts = pts[np.searchsorted(pts, low) : stop]
     if not len(pts) or np.any(np.diff(pts) <= 0):
@@ -68,20 +68,31 @@ def holds_intra(reel: Reel, group: Group) -> bool | None:
     return None if damage.count else False
 
 
-def _read(reel: Reel, stretch: Stretch, pause: Callable[[], None]) -> Samples | None:
+def _read(
+    reel: Reel, stretch: Stretch, leading: list[int], pause: Callable[[], None]
+) -> Samples | None:
+    """The packets before the next stretch's; `leading` gets when those are shown that are decoded
+    after its key frame and shown before."""
     damage = Damage()
     packets = reel.enter(stretch.entry, damage)
     if packets is None:
         return None
     codec = reel.stream.codec_context.codec.canonical_name
     rows: list[tuple[int, int, bool, bool]] = []
+    high, behind = stretch.high, False
     for packet in packets:
         pause()
         if packet.pts is None or packet.is_corrupt or len(rows) == _MOST:
             return None
-        if stretch.high is not None and packet.pts >= stretch.high and packet.is_keyframe:
-            break
+        if high is not None and packet.pts >= high:
+            if behind:
+                break
+            behind = packet.is_keyframe
         shown = not packet.is_discard and not is_hidden(codec, memoryview(packet))
+        if behind:
+            if high is not None and packet.pts < high and shown and len(leading) < _MOST:
+                leading.append(packet.pts)
+            continue
         rows.append((packet.pts, packet.size, packet.is_keyframe, shown))
     if damage.count or not rows:
         return None

@@ -49,6 +49,8 @@ CLIPS: dict[str, dict[str, object]] = {
             "x264-params": "keyint=48:min-keyint=48:open-gop=1:bframes=5:b-pyramid=normal",
         }
     },
+    "open.mkv": {"gop": 24, "bframes": 3, "open_gop": True},
+    "cra.mkv": {"codec": "libx265", "gop": 24, "bframes": 3, "open_gop": True},
     "hevc.mp4": {"codec": "libx265", "gop": 48, "bframes": 3},
     "hidden.webm": {"codec": "libvpx-vp9", "gop": 60},
 }

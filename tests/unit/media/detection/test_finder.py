@@ -35,7 +35,7 @@ def part(strip: Strip, start: int, stop: int) -> Strip:
 
 @cache
 def film(first: int = 0) -> Strip:
-    """A bit of everything, 420 frames."""
+    """A bit of everything."""
     shots = [scene(seed, 60) for seed in range(8)]
     return scenes.strip(
         [
@@ -51,7 +51,12 @@ def film(first: int = 0) -> Strip:
             shots[4][10:],
             scenes.push(shots[5][:12], shots[6][:12]),
             shots[6][12:],
-            shots[7][:30],
+            shots[7][:20],
+            scenes.dissolve(shots[7][20:], scene(8, 60)[:40]),
+            scene(8, 60)[40:],
+            scene(9, 20),
+            scenes.fade_out(scene(10, 30)),
+            scenes.fade_in(scene(11, 30)),
         ],
         first=first,
     )
@@ -83,7 +88,7 @@ def run(strip: Strip, borders: list[int]) -> tuple[list[Boundary], NDArray[np.fl
 
 
 @settings(max_examples=8, deadline=None, suppress_health_check=[HealthCheck.too_slow])
-@given(st.lists(st.integers(0, 420), max_size=30))
+@given(st.lists(st.integers(0, 540), max_size=30))
 def test_any_sharing_out_over_strips_finds_the_same(borders: list[int]) -> None:
     whole, scores = whole_film()
     found, others = run(film(), [min(border, len(film())) for border in borders])
