@@ -31,6 +31,8 @@ class JobRecord:
     failed_count: int = 0
     source: SourceInfo | None = None
     source_pin: str | None = None
+    media_id: str | None = None
+    """The media asset that its input was named by."""
     error: Error | None = None
     notices: Sequence[Notice] = ()
     start_time: datetime | None = None

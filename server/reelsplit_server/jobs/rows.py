@@ -99,6 +99,7 @@ def job_record(row: Row[Any]) -> JobRecord:
         failed_count=row.failed_count,
         source=facts.source,
         source_pin=row.source_pin,
+        media_id=row.media_id,
         error=facts.error,
         notices=facts.notices,
         start_time=from_micros(row.start_time),

@@ -4,6 +4,7 @@ columns of their own have only what is searched, ordered by or constrained."""
 from __future__ import annotations
 
 from sqlalchemy import (
+    JSON,
     BigInteger,
     Boolean,
     CheckConstraint,
@@ -73,6 +74,8 @@ jobs = Table(
     Column("retry_token", String(64)),
     # The state of the source that all units of the job must see, as storage writes it.
     Column("source_pin", String(2048)),
+    # The media asset that its input was named by; the spec holds the location.
+    Column("media_id", String(32)),
     Column("create_time", Time, nullable=False),
     Column("start_time", Time),
     Column("end_time", Time),
@@ -147,13 +150,44 @@ media = Table(
     Column("media_id", String(32), primary_key=True),
     Column("principal_id", ForeignKey("principals.principal_id"), nullable=False),
     Column("uri", String, nullable=False),
+    # The endpoint of the store, where it is not the configured one.
+    Column("endpoint", String),
     Column("state", String(16), nullable=False),
-    # A Media message; the columns win.
+    # A Media message; id, location, state, owner and times stand in the columns only.
     Column("data", LargeBinary, nullable=False),
+    # What the dialects of some faces keep beside the contract's fields.
+    Column("details", JSON),
     Column("create_time", Time, nullable=False),
     Column("update_time", Time, nullable=False),
     CheckConstraint(_one_of("state", MediaState), name="state"),
     Index("ix_media_listing", "principal_id", "create_time", "media_id"),
+    Index("ix_media_uri", "principal_id", "uri"),
+    Index("ix_media_state", "state"),
+)
+
+media_labels = Table(
+    "media_labels",
+    metadata,
+    Column("media_id", ForeignKey("media.media_id", ondelete="CASCADE"), nullable=False),
+    Column("key", String(63), nullable=False),
+    Column("value", String(128), nullable=False),
+    PrimaryKeyConstraint("media_id", "key"),
+    Index("ix_media_labels_search", "key", "value"),
+)
+
+media_tokens = Table(
+    "media_tokens",
+    metadata,
+    Column("principal_id", ForeignKey("principals.principal_id"), nullable=False),
+    Column("client_token", String(64), nullable=False),
+    # Kept when the asset is deleted, so it is no foreign key.
+    Column("media_id", String(32), nullable=False),
+    # A digest of the request as it was sent.
+    Column("request", LargeBinary, nullable=False),
+    Column("forget_time", Time),
+    PrimaryKeyConstraint("principal_id", "client_token"),
+    Index("ix_media_tokens_media_id", "media_id"),
+    Index("ix_media_tokens_forget_time", "forget_time"),
 )
 
 properties = Table(

@@ -19,7 +19,7 @@ from reelsplit.types.segment import Notice, Segment, SegmentState
 from reelsplit.types.spec import JobSpec
 from reelsplit.v1 import spec_pb2
 from reelsplit.wire import to_message
-from reelsplit_server.jobs import changes, schema
+from reelsplit_server.jobs import changes, exports, schema
 from reelsplit_server.jobs.database import Transaction
 from reelsplit_server.jobs.reading import FORGOTTEN, Reading
 from reelsplit_server.jobs.records import JobRecord
@@ -87,8 +87,10 @@ class Store(Reading):
         spec: JobSpec,
         *,
         most_waiting: int,
+        media_id: str | None = None,
     ) -> JobRecord:
-        """Keep a new job, or answer the one that this client token made.
+        """Keep a new job, or answer the one that this client token made. ``media_id`` is the
+        asset that the request names its input by; the spec holds the location.
 
         Raises `TokenReusedError` where the token was used with another request, and
         `QueueFullError` where ``most_waiting`` jobs wait already.
@@ -97,7 +99,7 @@ class Store(Reading):
 
         def work(transaction: Transaction) -> JobRecord:
             connection = transaction.connection
-            owner = _principal(transaction, principal)
+            owner = changes.principal_id(transaction, principal)
             if client_token:
                 row = connection.execute(
                     select(schema.tokens).where(
@@ -131,6 +133,7 @@ class Store(Reading):
                     failed_count=0,
                     facts=b"",
                     last_sequence=0,
+                    media_id=media_id,
                     create_time=micros(now),
                 )
             )
@@ -383,6 +386,8 @@ def _change_segment(
     elif state is not SegmentState.PLANNED:
         changed = dataclasses.replace(changed, end_time=now)
     changes.put_segment(transaction, before, changed)
+    if changed.media_id and state is SegmentState.PUBLISHED:
+        exports.add(transaction, changed)
     record = load_job(connection, segment.job_id)
     published = state is SegmentState.PUBLISHED
     failed = (state is SegmentState.FAILED) - (before is SegmentState.FAILED)
@@ -410,17 +415,6 @@ def _first_job(connection: Connection, row: Row[Any], sent: Message) -> JobRecor
     except NoSuchJobError:
         # The job was deleted: the token may not make another for a day.
         raise TokenReusedError(row.job_id) from None
-
-
-def _principal(transaction: Transaction, name: str) -> int:
-    connection, table = transaction.connection, schema.principals
-    query = select(table.c.principal_id).where(table.c.name == name)
-    found = connection.execute(query).scalar_one_or_none()
-    if found is None:
-        now = micros(transaction.now)
-        connection.execute(insert(table).values(name=name, create_time=now))
-        found = connection.execute(query).scalar_one()
-    return int(found)
 
 
 def _delete(transaction: Transaction, job_id: str) -> None:

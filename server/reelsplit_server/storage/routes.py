@@ -23,6 +23,8 @@ class StoreRoute:
     scheme: Scheme
     buckets: tuple[str, ...]
     endpoints: tuple[str, ...] = ()
+    url: str = ""
+    """The endpoint that callers are told, where the store has one of its own."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

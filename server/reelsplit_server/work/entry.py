@@ -18,7 +18,7 @@ from reelsplit_server.media.errors import MediaError
 from reelsplit_server.storage.errors import StorageError, disk_full, is_full
 from reelsplit_server.storage.grants import SourceGrant
 from reelsplit_server.work.channel import Channel
-from reelsplit_server.work.units import Analyse, Failed, Render, Unit
+from reelsplit_server.work.units import Analyse, Failed, Probe, Render, Unit
 
 _PR_SET_PDEATHSIG = 1
 
@@ -50,7 +50,7 @@ def ready() -> None:
 def execute(unit: Unit, grant: SourceGrant, path: str, name: str, secret: str) -> None:
     """Do one unit and report on it over the socket at ``path``. Raises nothing."""
     # The server knows this function by name and must not load a codec for it.
-    from reelsplit_server.work import analyse, render
+    from reelsplit_server.work import analyse, probing, render
 
     # Without the server there is nobody to report to, and nothing may be published.
     with contextlib.suppress(ConnectionError), closing(Channel(path, name, secret)) as channel:
@@ -61,6 +61,8 @@ def execute(unit: Unit, grant: SourceGrant, path: str, name: str, secret: str) -
                     analyse.run(unit, grant, channel)
                 case Render():
                     render.run(unit, grant, channel)
+                case Probe():
+                    probing.run(unit, grant, channel)
         except (MediaError, StorageError) as error:
             told = Error(reason=error.reason, message=error.message, metadata=dict(error.metadata))
             channel.tell(Failed(error=told, transient=error.transient))

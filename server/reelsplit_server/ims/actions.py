@@ -1,0 +1,166 @@
+"""The operations of the dialect: from parameters to a use case, and from its result to an answer."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable, Mapping
+from dataclasses import dataclass
+from fractions import Fraction
+from typing import Any
+
+from reelsplit.types.error import Error
+from reelsplit.types.job import Job, JobState
+from reelsplit.types.segment import SegmentState
+from reelsplit_server.access.callers import Caller
+from reelsplit_server.app.buckets import Buckets
+from reelsplit_server.app.callbacks import Callbacks
+from reelsplit_server.app.jobs import JobQuery, Jobs
+from reelsplit_server.app.media import MediaLibrary
+from reelsplit_server.ims.errors import ImsError, invalid
+from reelsplit_server.ims.job_answers import JOB_TYPE, STATES, job_answer, job_row, piece
+from reelsplit_server.ims.parameters import Parameters
+from reelsplit_server.ims.spec import job_spec
+
+Answer = dict[str, Any]
+Action = Callable[[Caller, Parameters], Awaitable[Answer]]
+_MOST_IDS = 100
+_LARGE = 2**14
+"""From how many characters on a spec is read in a thread, so that other calls need not wait."""
+_MOST_PAGE_NO = 10**6
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class UseCases:
+    """What the operations stand on. ``time_to_live`` is how long jobs of this face are kept."""
+
+    jobs: Jobs
+    media: MediaLibrary
+    callbacks: Callbacks
+    buckets: Buckets
+    time_to_live: Fraction
+
+
+class JobActions:
+    """The operations on jobs."""
+
+    def __init__(self, cases: UseCases) -> None:
+        self._cases = cases
+
+    @property
+    def table(self) -> Mapping[str, Action]:
+        """The operations by name."""
+        return {
+            "SubmitSegmentationJob": self.submit,
+            "GetSmartHandleJob": self.get,
+            "ListSmartJobs": self.list,
+            "DeleteSmartJob": self.delete,
+        }
+
+    async def submit(self, caller: Caller, given: Parameters) -> Answer:
+        """SubmitSegmentationJob."""
+        cases = self._cases
+        read = (given, cases.buckets, cases.time_to_live)
+        large = len(given.text("JobParams", most=2**20) or "") > _LARGE
+        spec = await asyncio.to_thread(job_spec, *read) if large else job_spec(*read)
+        token = given.text("ClientToken", most=2**10) or ""
+        job = await cases.jobs.submit(caller, token, spec)
+        return {"JobId": job.job_id}
+
+    async def get(self, caller: Caller, given: Parameters) -> Answer:
+        """GetSmartHandleJob."""
+        job = await self._job(caller, given.required("JobId"))
+        pieces, cause = await self._pieces(caller, job), await self._cause(caller, job)
+        return job_answer(job, pieces, cause, self._cases.buckets)
+
+    async def list(self, caller: Caller, given: Parameters) -> Answer:
+        """ListSmartJobs."""
+        state = given.chosen("JobState", tuple(STATES))
+        order = given.chosen("SortBy", ("CreationTime:Desc", "CreationTime:Asc"))
+        types = given.listed("JobType", _MOST_IDS)
+        most = given.whole("MaxResults", 0, 100)
+        page_no = given.whole("PageNo", 1, _MOST_PAGE_NO)
+        page_size = given.whole("PageSize", 1, 100)
+        token = given.text("NextToken", most=2**12)
+        size = most or page_size or 20
+        # With a token, the number of a page says nothing more.
+        skipped = (page_no - 1) * size if page_no is not None and token is None else 0
+        query = JobQuery(
+            page_size=size,
+            page_token=token or "",
+            skipped=skipped,
+            states=STATES[state] if state else (),
+            oldest_first=order == "CreationTime:Asc",
+        )
+        if types and JOB_TYPE not in types:
+            # Jobs of other kinds are none of this server's.
+            return {"SmartJobList": [], "NextToken": "", "MaxResults": str(size), "TotalCount": "0"}
+        page = await self._cases.jobs.page(caller, query)
+        return {
+            "SmartJobList": [job_row(job, self._cases.buckets) for job in page.jobs],
+            "NextToken": page.next_page_token,
+            "MaxResults": str(size),
+            "TotalCount": str(page.total_size),
+        }
+
+    async def delete(self, caller: Caller, given: Parameters) -> Answer:
+        """DeleteSmartJob; those that run are cancelled first."""
+        given.required("JobId", most=2**16)
+        ids = given.listed("JobId", _MOST_IDS)
+        # All or none: a wrong id among them is told before anything is gone.
+        for job_id in ids:
+            await self._known(caller, job_id)
+        deleted = (
+            self._cases.jobs.delete(
+                caller, job_id, allow_missing=True, delete_outputs=False, force=True
+            )
+            for job_id in ids
+        )
+        await asyncio.gather(*deleted)
+        return {}
+
+    async def _job(self, caller: Caller, job_id: str) -> Job:
+        _check_id(job_id)
+        return await self._cases.jobs.get(caller, job_id)
+
+    async def _known(self, caller: Caller, job_id: str) -> None:
+        _check_id(job_id)
+        await self._cases.jobs.deletable(caller, job_id)
+
+    async def _pieces(self, caller: Caller, job: Job) -> list[Answer]:
+        if job.end_time is None:
+            return []
+        states = [SegmentState.PUBLISHED]
+        if job.spec is not None and job.spec.output is None:
+            # Nothing was to be made: its segments are what was found.
+            states = [SegmentState.PLANNED]
+        found: list[Answer] = []
+        token = ""
+        while True:
+            page = await self._cases.jobs.segments(
+                caller, job.job_id, page_size=1000, page_token=token, states=states
+            )
+            segments, buckets = page.segments, self._cases.buckets
+            found += await asyncio.to_thread(lambda: [piece(s, buckets) for s in segments])
+            token = page.next_page_token
+            if not token:
+                return found
+
+    async def _cause(self, caller: Caller, job: Job) -> Error | None:
+        if job.state is not JobState.FAILED:
+            return None
+        page = await self._cases.jobs.segments(
+            caller, job.job_id, page_size=1, states=[SegmentState.FAILED]
+        )
+        return page.segments[0].error if page.segments else None
+
+
+def _check_id(job_id: str) -> None:
+    """An id that no job can have is one that is not found, as any other."""
+    if len(job_id) != 32 or not set(job_id) <= set("0123456789abcdef"):
+        raise ImsError(404, "JobNotFound", f"There is no job {job_id[:64]} of this caller.")
+
+
+def known_choice(name: str, value: str | None, taken: str, why: str) -> None:
+    """Refuse every value of a parameter but one."""
+    if value is not None and value != taken:
+        raise invalid(name, f"takes only {taken}: {why}")
