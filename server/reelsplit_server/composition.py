@@ -16,7 +16,11 @@ from pathlib import Path
 
 import structlog
 
+from reelsplit_server.access.certificates import Certificates
+from reelsplit_server.access.credentials import Credentials
+from reelsplit_server.access.outbound import Outbound
 from reelsplit_server.access.principals import Principals
+from reelsplit_server.access.vault import VaultError
 from reelsplit_server.app.bounds import Bounds
 from reelsplit_server.app.jobs import Jobs
 from reelsplit_server.app.tokens import Sealer
@@ -28,7 +32,7 @@ from reelsplit_server.jobs.scheduler import Scheduler
 from reelsplit_server.jobs.store import Store
 from reelsplit_server.jobs.units import Limits
 from reelsplit_server.rpc.interceptors import Gate
-from reelsplit_server.rpc.server import Identity, RpcServer
+from reelsplit_server.rpc.server import RpcServer
 from reelsplit_server.settings import Settings, cores
 from reelsplit_server.store_setup import routes, stores
 
@@ -78,32 +82,57 @@ async def running(settings: Settings) -> AsyncIterator[str]:
         stack.push_async_callback(engine.stop)
         await asyncio.gather(asyncio.to_thread(database.open), engine.start())
         store = Store(database)
+        access = await _access(settings, folder, database)
         scheduler = Scheduler(store, events, engine, _limits(settings, folder / "scratch"))
         sealer = Sealer(await store.property("token_key", lambda: secrets.token_bytes(32)))
         jobs = Jobs(store, events, scheduler, sealer, _bounds(settings))
         watching = Watching(jobs, store, events, sealer, settings.max_watches)
         tokens = {name: token.get_secret_value() for name, token in settings.tokens.items()}
-        gate = Gate(Principals(tokens), settings.max_calls, settings.max_streams)
+        principals = Principals(tokens, access.keys)
+        _check_open(settings, principals)
+        gate = Gate(principals, settings.max_calls, settings.max_streams)
         server = RpcServer(jobs, watching, gate, most_message_bytes=settings.max_message_bytes)
         try:
-            address = server.bind(settings.listen, _identity(settings))
+            address = server.bind(settings.listen, _certificates(settings))
         except OSError as error:
             raise StartError(str(error)) from error
         await scheduler.start()
         await server.start()
         sweeper = asyncio.create_task(_sweep(store))
+        follower = asyncio.create_task(access.follow())
         log.info("serving", address=address, workers=settings.workers, data_dir=str(folder))
         try:
             yield address
         finally:
             log.info("draining", grace=settings.grace)
             sweeper.cancel()
+            follower.cancel()
             await server.drain()
             jobs.draining = True
             await scheduler.stop(settings.grace)
             events.wake_all()
             await server.stop(_ANSWERS)
     log.info("stopped")
+
+
+async def _access(settings: Settings, folder: Path, database: Database) -> Credentials:
+    try:
+        return await Credentials.open(
+            database, folder, key_file=settings.secret_key_file, most_nonces=settings.max_nonces
+        )
+    except VaultError as error:
+        raise StartError(str(error)) from error
+
+
+def _check_open(settings: Settings, principals: Principals) -> None:
+    """Refuse to serve anybody on the network who shows nothing, unless that is asked for."""
+    shut = principals.required or settings.tls_client_ca is not None
+    if not (shut or settings.loopback or settings.allow_insecure_listen):
+        raise StartError(
+            f"listening on {settings.listen} would let anybody on the network use this server: "
+            "make an access key with reelsplit keys create, give tokens in REELSPLIT_TOKENS or "
+            "--tls-client-ca, or --allow-insecure-listen"
+        )
 
 
 async def _sweep(store: Store) -> None:
@@ -128,6 +157,7 @@ def _limits(settings: Settings, scratch: Path) -> Limits:
 def _bounds(settings: Settings) -> Bounds:
     return Bounds(
         routes=routes(settings),
+        callbacks=_callback_guard(settings),
         most_ranges=settings.max_ranges,
         most_frame_rate=settings.max_frame_rate,
         most_template=settings.max_template,
@@ -143,14 +173,16 @@ def _seconds(value: timedelta | None) -> Fraction | None:
     return None if value is None else Fraction(value.total_seconds())
 
 
-def _identity(settings: Settings) -> Identity | None:
+def _callback_guard(settings: Settings) -> Outbound:
+    return Outbound(hosts=settings.callback_hosts, networks=settings.callback_networks)
+
+
+def _certificates(settings: Settings) -> Certificates | None:
     if settings.tls_certificate is None or settings.tls_key is None:
         return None
     try:
-        return Identity(
-            certificate=settings.tls_certificate.read_bytes(),
-            key=settings.tls_key.read_bytes(),
-            client_ca=settings.tls_client_ca.read_bytes() if settings.tls_client_ca else None,
-        )
+        return Certificates(settings.tls_certificate, settings.tls_key, settings.tls_client_ca)
     except OSError as error:
-        raise StartError(f"{error.filename} cannot be read: {error.strerror}") from error
+        # `ssl.SSLError` is one, and names no file.
+        named = error.filename or f"{settings.tls_certificate} with {settings.tls_key}"
+        raise StartError(f"{named} cannot be read: {error.strerror or error}") from error

@@ -19,7 +19,10 @@ ALLOWED: dict[str, set[str]] = {
     "rpc": {"app", "access"},
     "ims": {"app", "access"},
     "app": {"access", "jobs", "assets", "notify", *_TABLES},
-    "access": set(),
+    # Keys and nonces lie in the one database.
+    "access": {"jobs.database", "jobs.schema", "jobs.rows"},
+    "access.outbound": set(),
+    "notify": {"access", "jobs"},
     # The heart knows the seam, and not what lies behind it.
     "jobs": {"engine.seam"},
     "engine": {"work", "storage"},
@@ -36,7 +39,16 @@ ALLOWED: dict[str, set[str]] = {
     "store_setup": {"settings", "store_settings", "storage"},
     "telemetry": set(),
     "health": {"settings"},
-    "composition": {"rpc", "app", "access", "jobs", "engine", "settings", "store_setup"},
+    "composition": {
+        "rpc",
+        "app",
+        "access",
+        "notify",
+        "jobs",
+        "engine",
+        "settings",
+        "store_setup",
+    },
     "main": {"composition", "telemetry", "settings", "jobs.database"},
     "__main__": {"main"},
 }
@@ -51,7 +63,7 @@ BEHIND = {
     "grpc": {"rpc", "health"},
     "grpc_health": {"rpc", "health"},
     "grpc_reflection": {"rpc"},
-    "sqlalchemy": {"jobs"},
+    "sqlalchemy": {"jobs", "access", "notify"},
     "alembic": {"jobs"},
     "sqlite3": {"jobs"},
     "pebble": {"engine"},

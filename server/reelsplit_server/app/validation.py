@@ -6,8 +6,9 @@ import contextlib
 import json
 import math
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from fractions import Fraction
+from urllib.parse import urlsplit
 
 from reelsplit.types.output import (
     AudioCodec,
@@ -24,13 +25,17 @@ from reelsplit.types.spec import (
     TimeRange,
     UserDefined,
 )
+from reelsplit_server.access.reach import EVERYTHING, Reach
+from reelsplit_server.app.addresses import check_address
 from reelsplit_server.app.bounds import Bounds
 from reelsplit_server.app.detection import check_detection
 from reelsplit_server.app.errors import Violation
 from reelsplit_server.media import formats
 from reelsplit_server.storage import location, template
-from reelsplit_server.storage.routes import Verb
+from reelsplit_server.storage.routes import FilePlace, ObjectPlace, Place, Verb, WebPlace
 
+OUT_OF_REACH = "PERMISSION_DENIED"
+"""The reason of a violation by which a caller reaches beyond what its key may read and write."""
 _LABEL_KEY = re.compile(r"[a-z][a-z0-9_.-]{0,62}", re.ASCII)
 _TOKEN = re.compile(r"[\x21-\x7e]{1,64}")
 _MOST_LABELS = 64
@@ -42,8 +47,9 @@ _HAVE_EDIT_LISTS = (formats.Container.MP4, formats.Container.MOV)
 class Checker:
     """Collects what is wrong with a request."""
 
-    def __init__(self, bounds: Bounds) -> None:
+    def __init__(self, bounds: Bounds, reach: Reach = EVERYTHING) -> None:
         self.bounds = bounds
+        self._reach = reach
         self.violations: list[Violation] = []
 
     def wrong(self, field: str, description: str) -> None:
@@ -92,7 +98,11 @@ class Checker:
         if spec.reports is not None:
             self.unsupported(f"{at}.reports", "is not supported by this version")
         if spec.notify_url is not None:
-            self.unsupported(f"{at}.notify_url", "is not supported by this version")
+            why = check_address(spec.notify_url, self.bounds.callbacks)
+            if why is not None:
+                self.wrong(f"{at}.notify_url", why)
+        elif spec.notify_segments:
+            self.wrong(f"{at}.notify_segments", "needs notify_url")
         self._user_data(f"{at}.user_data", spec.user_data)
         self.labels(f"{at}.labels", spec.labels)
         self.within(f"{at}.priority", spec.priority, -100, 100)
@@ -123,12 +133,43 @@ class Checker:
             self.wrong(f"{at}.{name}", str(error))
             return None
         try:
-            routes.resolve(place, verb, endpoint)
+            found = routes.resolve(place, verb, endpoint)
         except location.LocationError as error:
             alone = endpoint is None or not routes.leads(place, verb)
             self.wrong(f"{at}.{name}" if alone else f"{at}.endpoint", str(error))
             return None
+        if not self._reaches(found, verb):
+            self._out_of_reach(at, name, verb)
+            return None
         return place
+
+    def _out_of_reach(self, at: str, name: str, verb: Verb) -> None:
+        description = (
+            f"lies where this access key may not {verb}; its operator gives keys their folders, "
+            "buckets and hosts"
+        )
+        self.violations.append(
+            Violation(field=f"{at}.{name}", description=description, reason=OUT_OF_REACH)
+        )
+
+    def _reaches(self, place: Place, verb: Verb) -> bool:
+        match place:
+            case FilePlace(path=path):
+                return self._reach.folder(verb, path)
+            case ObjectPlace(store=store, bucket=bucket):
+                scheme = self.bounds.routes.scheme_of(store)
+                return self._reach.bucket(verb, scheme, store, bucket)
+            case WebPlace(url=url):
+                parts = urlsplit(url)
+                return self._reach.host(parts.scheme, parts.netloc)
+
+    def places(self, spec: JobSpec, verbs: Collection[Verb], at: str = "spec") -> None:
+        """Check only where a spec reads and writes."""
+        if "read" in verbs:
+            self._input(spec.input, f"{at}.input")
+        if "write" in verbs and spec.output is not None:
+            stem = location.stem_of((spec.input and spec.input.uri) or "")
+            self._template(spec.output, f"{at}.output", stem)
 
     # --- Modes -----------------------------------------------------------------------------
 
@@ -223,6 +264,13 @@ class Checker:
         ]
         first, second = (template.expand(text, sample) for sample in samples)
         place = self._place(parent, "uri_template", first, output.endpoint, "write")
+        if place is not None and place.scheme is location.Scheme.FILE:
+            # What stands for a placeholder must not decide whose folder it is.
+            folder = "/"
+            with contextlib.suppress(location.LocationError):
+                folder = location.parse(text[: text.find("{")].rpartition("/")[0]).path
+            if not self._reach.folder("write", folder):
+                self._out_of_reach(parent, "uri_template", "write")
         if place is not None:
             with contextlib.suppress(location.LocationError):
                 other = location.parse(second)

@@ -18,7 +18,7 @@ from reelsplit.types.event import (
 from reelsplit.types.job import JobState
 from reelsplit.types.segment import Segment, SegmentState
 from reelsplit.wire import to_message
-from reelsplit_server.jobs import schema
+from reelsplit_server.jobs import outbox, schema
 from reelsplit_server.jobs.database import Transaction
 from reelsplit_server.jobs.records import JobRecord, StoredEvent
 from reelsplit_server.jobs.rows import facts_bytes, load_job, micros, segment_bytes
@@ -125,3 +125,4 @@ def append(transaction: Transaction, job_id: str, event: Happening) -> None:
     assert result.inserted_primary_key is not None
     position = result.inserted_primary_key[0]
     transaction.events.append(StoredEvent(position=position, principal=principal, event=made))
+    outbox.enqueue(transaction, principal, made)

@@ -19,7 +19,7 @@ from reelsplit.types.segment import Notice, Segment, SegmentState
 from reelsplit.types.spec import JobSpec
 from reelsplit.v1 import spec_pb2
 from reelsplit.wire import to_message
-from reelsplit_server.jobs import changes, schema
+from reelsplit_server.jobs import changes, outbox, schema
 from reelsplit_server.jobs.database import Transaction
 from reelsplit_server.jobs.reading import FORGOTTEN, Reading
 from reelsplit_server.jobs.records import JobRecord
@@ -87,8 +87,10 @@ class Store(Reading):
         spec: JobSpec,
         *,
         most_waiting: int,
+        key_id: str | None = None,
     ) -> JobRecord:
-        """Keep a new job, or answer the one that this client token made.
+        """Keep a new job, or answer the one that this client token made. ``key_id`` is the access
+        key that signs its callbacks.
 
         Raises `TokenReusedError` where the token was used with another request, and
         `QueueFullError` where ``most_waiting`` jobs wait already.
@@ -131,6 +133,8 @@ class Store(Reading):
                     failed_count=0,
                     facts=b"",
                     last_sequence=0,
+                    key_id=key_id,
+                    notifies=_notifies(spec),
                     create_time=micros(now),
                 )
             )
@@ -364,6 +368,12 @@ class Store(Reading):
             return expired
 
         return await self._database.write(work)
+
+
+def _notifies(spec: JobSpec) -> int | None:
+    if not spec.notify_url:
+        return None
+    return outbox.SEGMENTS if spec.notify_segments else outbox.ENDS
 
 
 def _change_segment(
