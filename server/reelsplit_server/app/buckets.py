@@ -119,9 +119,7 @@ class Buckets:
             why = str(error)
         label = location.public(uri)
         what = "source" if verb == "read" else "output"
-        return AppError(
-            Kind.DENIED, reason, f"The {what} {label} {why}.", metadata={"uri": label}
-        )
+        return AppError(Kind.DENIED, reason, f"The {what} {label} {why}.", metadata={"uri": label})
 
 
 def _candidates(place: Location, text: str) -> Sequence[Input]:

@@ -14,7 +14,7 @@ from reelsplit_server.app.authorization import require
 from reelsplit_server.app.bounds import Bounds
 from reelsplit_server.app.errors import AppError, Kind, Violation, invalid
 from reelsplit_server.app.inputs import MEDIA_ID, media_not_found
-from reelsplit_server.app.jobs import page_size, translated
+from reelsplit_server.app.jobs import page_size_of, translated
 from reelsplit_server.app.lasting import lasting
 from reelsplit_server.app.tokens import Sealer
 from reelsplit_server.app.validation import OUT_OF_REACH, Checker
@@ -31,6 +31,8 @@ from reelsplit_server.assets.store import MediaStore
 from reelsplit_server.jobs.failures import RemoveError
 from reelsplit_server.jobs.rows import micros
 from reelsplit_server.storage import location
+
+__all__ = ["Again", "Asset", "MediaLibrary", "MediaPage", "MediaQuery"]
 
 _MOST_TITLE = 128
 
@@ -126,7 +128,7 @@ class MediaLibrary:
         require(caller, Permission.READ)
         return _present(await self._at(caller, uris))
 
-    async def ids_at(self, caller: Caller, uri: str) -> str | None:
+    async def id_at(self, caller: Caller, uri: str) -> str | None:
         """The id of the newest asset at a location, for those who may change it."""
         require(caller, Permission.MEDIA)
         try:
@@ -141,7 +143,7 @@ class MediaLibrary:
     ) -> MediaPage:
         """A page of the assets that the caller sees."""
         require(caller, Permission.READ)
-        size = page_size(query.page_size, 50, violations)
+        size = page_size_of(query.page_size, 50, violations)
         bound = (
             caller.principal,
             str(caller.sees),

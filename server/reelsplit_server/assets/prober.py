@@ -40,8 +40,9 @@ class ProbeLimits:
 
 
 class Prober:
-    """Opens assets in the order of their registration, callers in turn. One that fails in passing is tried again
-    behind the others; what a server that ends has not opened, the next one does."""
+    """Opens assets in the order of their registration, those of all callers in turn. One that
+    fails in passing is tried again behind the others; what a server that ends has not opened, the
+    next one does."""
 
     def __init__(self, store: MediaStore, engine: seam.Engine, limits: ProbeLimits) -> None:
         self._store = store
@@ -138,9 +139,7 @@ class Prober:
             case seam.PlanDone(source=source):
                 await self._keep(media.media_id, source=source)
         self._forget(media.media_id)
-        log.info(
-            "media_probed", media_id=media.media_id, failed=isinstance(outcome, seam.Failed)
-        )
+        log.info("media_probed", media_id=media.media_id, failed=isinstance(outcome, seam.Failed))
 
     async def _keep(
         self, media_id: str, *, source: SourceInfo | None = None, error: Error | None = None

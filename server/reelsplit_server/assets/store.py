@@ -25,8 +25,8 @@ from reelsplit_server.assets.records import (
     NoSuchMediaError,
 )
 from reelsplit_server.jobs import schema
-from reelsplit_server.jobs.changes import principal_id
 from reelsplit_server.jobs.database import Database, Transaction
+from reelsplit_server.jobs.principals import principal_id
 from reelsplit_server.jobs.rows import from_micros, micros
 
 _MEMORY_OF_TOKENS = timedelta(hours=24)
@@ -183,9 +183,7 @@ class MediaStore:
             connection.execute(
                 update(table)
                 .where(table.c.media_id == media_id)
-                .values(
-                    state=state.value, data=_bytes(media), update_time=micros(transaction.now)
-                )
+                .values(state=state.value, data=_bytes(media), update_time=micros(transaction.now))
             )
             return _load(connection, media_id)
 
@@ -262,9 +260,7 @@ def _bytes(media: Media) -> bytes:
     return to_message(bare).SerializeToString()
 
 
-def _insert(
-    transaction: Transaction, owner: int, wanted: Media, details: Mapping[str, str]
-) -> str:
+def _insert(transaction: Transaction, owner: int, wanted: Media, details: Mapping[str, str]) -> str:
     connection, now = transaction.connection, micros(transaction.now)
     media_id = secrets.token_hex(16)
     connection.execute(

@@ -1,16 +1,16 @@
-"""The operations of the dialect: from parameters to a use case, and from its result to an answer."""
+"""The operations on jobs: from parameters to a use case, and from its result to an answer."""
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass
 from fractions import Fraction
 from typing import Any
 
 from reelsplit.types.error import Error
 from reelsplit.types.job import Job, JobState
-from reelsplit.types.segment import SegmentState
+from reelsplit.types.segment import Segment, SegmentState
 from reelsplit_server.access.callers import Caller
 from reelsplit_server.app.buckets import Buckets
 from reelsplit_server.app.callbacks import Callbacks
@@ -52,7 +52,7 @@ class JobActions:
         return {
             "SubmitSegmentationJob": self.submit,
             "GetSmartHandleJob": self.get,
-            "ListSmartJobs": self.list,
+            "ListSmartJobs": self.find,
             "DeleteSmartJob": self.delete,
         }
 
@@ -72,7 +72,7 @@ class JobActions:
         pieces, cause = await self._pieces(caller, job), await self._cause(caller, job)
         return job_answer(job, pieces, cause, self._cases.buckets)
 
-    async def list(self, caller: Caller, given: Parameters) -> Answer:
+    async def find(self, caller: Caller, given: Parameters) -> Answer:
         """ListSmartJobs."""
         state = given.chosen("JobState", tuple(STATES))
         order = given.chosen("SortBy", ("CreationTime:Desc", "CreationTime:Asc"))
@@ -139,8 +139,7 @@ class JobActions:
             page = await self._cases.jobs.segments(
                 caller, job.job_id, page_size=1000, page_token=token, states=states
             )
-            segments, buckets = page.segments, self._cases.buckets
-            found += await asyncio.to_thread(lambda: [piece(s, buckets) for s in segments])
+            found += await asyncio.to_thread(_shown, page.segments, self._cases.buckets)
             token = page.next_page_token
             if not token:
                 return found
@@ -152,6 +151,10 @@ class JobActions:
             caller, job.job_id, page_size=1, states=[SegmentState.FAILED]
         )
         return page.segments[0].error if page.segments else None
+
+
+def _shown(segments: Sequence[Segment], buckets: Buckets) -> list[Answer]:
+    return [piece(segment, buckets) for segment in segments]
 
 
 def _check_id(job_id: str) -> None:

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from reelsplit_server.app.errors import AppError, Kind, Violation
+from reelsplit_server.app.validation import OUT_OF_REACH
 from reelsplit_server.ims.fields import renamed
 
 _CODES: Mapping[Kind, tuple[int, str]] = {
@@ -80,6 +81,8 @@ def translated(error: AppError) -> ImsError:
     message = error.message
     if error.violations:
         message = _sentence(error.violations)
+        if any(item.reason == OUT_OF_REACH for item in error.violations):
+            status, code = _BY_REASON["OUTPUT_FORBIDDEN"]
     # Sent with other codes it would hide them: the SDKs raise another exception then.
     pause = error.retry_after if code == THROTTLED else None
     return ImsError(status, code, message, retry_after=pause)

@@ -36,6 +36,10 @@ _NAMES = (
     (r"media_id", "MediaId"),
     (r"uri", "InputURL"),
     (r"title", "Title"),
+    (r"delete_file", "DeletePhysicalFiles"),
+    (r"url", "CallbackURL"),
+    (r"secret", "AuthKey"),
+    (r"event_types", "EventTypeList"),
     (r"page_token", "NextToken"),
     (r"page_size", "MaxResults"),
 )

@@ -29,7 +29,7 @@ class MediaActions:
         return {
             "RegisterMediaInfo": self.register,
             "GetMediaInfo": self.get,
-            "ListMediaBasicInfos": self.list,
+            "ListMediaBasicInfos": self.find,
             "BatchGetMediaInfos": self.batch,
             "DeleteMediaInfos": self.delete,
         }
@@ -79,7 +79,7 @@ class MediaActions:
             raise missing("MediaId", "or InputURL is required")
         return {"MediaInfo": self._answer(asset)}
 
-    async def list(self, caller: Caller, given: Parameters) -> Answer:
+    async def find(self, caller: Caller, given: Parameters) -> Answer:
         """ListMediaBasicInfos."""
         size = given.whole("MaxResults", 1, 100) or 10
         status = given.chosen("Status", tuple(STATES))

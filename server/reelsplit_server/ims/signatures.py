@@ -155,7 +155,9 @@ def _v1(received: Received) -> Claim:
     )
 
 
-def mismatch(why: str = "the signature is not that of this request and this key's secret") -> ImsError:
+def mismatch(
+    why: str = "the signature is not that of this request and this key's secret",
+) -> ImsError:
     """The signature proves nothing."""
     return ImsError(
         400,

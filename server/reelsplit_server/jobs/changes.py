@@ -18,7 +18,7 @@ from reelsplit.types.event import (
 from reelsplit.types.job import JobState
 from reelsplit.types.segment import Segment, SegmentState
 from reelsplit.wire import to_message
-from reelsplit_server.jobs import schema
+from reelsplit_server.jobs import outbox, schema
 from reelsplit_server.jobs.database import Transaction
 from reelsplit_server.jobs.records import JobRecord, StoredEvent
 from reelsplit_server.jobs.rows import facts_bytes, load_job, micros, segment_bytes
@@ -125,15 +125,4 @@ def append(transaction: Transaction, job_id: str, event: Happening) -> None:
     assert result.inserted_primary_key is not None
     position = result.inserted_primary_key[0]
     transaction.events.append(StoredEvent(position=position, principal=principal, event=made))
-
-
-def principal_id(transaction: Transaction, name: str) -> int:
-    """The row of a principal, made at its first use."""
-    connection, table = transaction.connection, schema.principals
-    query = select(table.c.principal_id).where(table.c.name == name)
-    found = connection.execute(query).scalar_one_or_none()
-    if found is None:
-        now = micros(transaction.now)
-        connection.execute(insert(table).values(name=name, create_time=now))
-        found = connection.execute(query).scalar_one()
-    return int(found)
+    outbox.enqueue(transaction, principal, made)

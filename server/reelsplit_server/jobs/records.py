@@ -39,6 +39,7 @@ class JobRecord:
     end_time: datetime | None = None
     expire_time: datetime | None = None
     last_sequence: int = 0
+    key_id: str | None = None
 
     @property
     def ended(self) -> bool:

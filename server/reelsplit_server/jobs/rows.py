@@ -106,6 +106,7 @@ def job_record(row: Row[Any]) -> JobRecord:
         end_time=from_micros(row.end_time),
         expire_time=from_micros(row.expire_time),
         last_sequence=row.last_sequence,
+        key_id=row.key_id,
     )
 
 

@@ -19,8 +19,9 @@ from reelsplit.types.segment import Notice, Segment, SegmentState
 from reelsplit.types.spec import JobSpec
 from reelsplit.v1 import spec_pb2
 from reelsplit.wire import to_message
-from reelsplit_server.jobs import changes, exports, schema
+from reelsplit_server.jobs import changes, exports, outbox, schema
 from reelsplit_server.jobs.database import Transaction
+from reelsplit_server.jobs.principals import principal_id
 from reelsplit_server.jobs.reading import FORGOTTEN, Reading
 from reelsplit_server.jobs.records import JobRecord
 from reelsplit_server.jobs.rows import (
@@ -87,10 +88,12 @@ class Store(Reading):
         spec: JobSpec,
         *,
         most_waiting: int,
+        key_id: str | None = None,
         media_id: str | None = None,
     ) -> JobRecord:
-        """Keep a new job, or answer the one that this client token made. ``media_id`` is the
-        asset that the request names its input by; the spec holds the location.
+        """Keep a new job, or answer the one that this client token made. ``key_id`` is the access
+        key that signs its callbacks; ``media_id`` the asset that the request names its input by,
+        whose location stands in the spec.
 
         Raises `TokenReusedError` where the token was used with another request, and
         `QueueFullError` where ``most_waiting`` jobs wait already.
@@ -99,7 +102,7 @@ class Store(Reading):
 
         def work(transaction: Transaction) -> JobRecord:
             connection = transaction.connection
-            owner = changes.principal_id(transaction, principal)
+            owner = principal_id(transaction, principal)
             if client_token:
                 row = connection.execute(
                     select(schema.tokens).where(
@@ -133,6 +136,8 @@ class Store(Reading):
                     failed_count=0,
                     facts=b"",
                     last_sequence=0,
+                    key_id=key_id,
+                    notifies=_notifies(spec),
                     media_id=media_id,
                     create_time=micros(now),
                 )
@@ -367,6 +372,12 @@ class Store(Reading):
             return expired
 
         return await self._database.write(work)
+
+
+def _notifies(spec: JobSpec) -> int | None:
+    if not spec.notify_url:
+        return None
+    return outbox.SEGMENTS if spec.notify_segments else outbox.ENDS
 
 
 def _change_segment(

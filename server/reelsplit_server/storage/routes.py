@@ -103,6 +103,10 @@ class Routes:
             f"lists {place.scheme}:// buckets in the settings of a store"
         )
 
+    def scheme_of(self, store: str) -> Scheme:
+        """The scheme of a configured store."""
+        return next(route.scheme for route in self.stores if route.name == store)
+
     def leads(self, place: Location, verb: Verb) -> bool:
         """Whether a location leads anywhere without an endpoint beside it."""
         try:
