@@ -21,6 +21,7 @@ from reelsplit_server.access.credentials import Credentials
 from reelsplit_server.access.outbound import Outbound
 from reelsplit_server.access.principals import Principals
 from reelsplit_server.access.vault import VaultError
+from reelsplit_server.app.addresses import check_address
 from reelsplit_server.app.bounds import Bounds
 from reelsplit_server.app.jobs import Jobs
 from reelsplit_server.app.tokens import Sealer
@@ -28,9 +29,15 @@ from reelsplit_server.app.watching import Watching
 from reelsplit_server.engine.local import LocalEngine
 from reelsplit_server.jobs.database import Database, StoreUnavailableError
 from reelsplit_server.jobs.log import EventLog
+from reelsplit_server.jobs.outbox import told
+from reelsplit_server.jobs.records import StoredEvent
 from reelsplit_server.jobs.scheduler import Scheduler
 from reelsplit_server.jobs.store import Store
 from reelsplit_server.jobs.units import Limits
+from reelsplit_server.notify.accounts import Accounts, EventCallback, EventNames
+from reelsplit_server.notify.delivery import Delivery
+from reelsplit_server.notify.dispatcher import DAY, QUICK, Dispatcher
+from reelsplit_server.notify.entries import Outbox
 from reelsplit_server.rpc.interceptors import Gate
 from reelsplit_server.rpc.server import RpcServer
 from reelsplit_server.settings import Settings, cores
@@ -76,16 +83,26 @@ async def running(settings: Settings) -> AsyncIterator[str]:
     async with AsyncExitStack() as stack:
         folder = stack.enter_context(data_folder(settings.data_dir))
         events = EventLog()
-        database = Database(folder / "reelsplit.db", events.commit, lambda: datetime.now(UTC))
+        bell = asyncio.Event()
+
+        def committed(happened: list[StoredEvent]) -> None:
+            events.commit(happened)
+            if any(told(stored.event) for stored in happened):
+                bell.set()
+
+        database = Database(folder / "reelsplit.db", committed, _now)
         engine = LocalEngine(settings.workers, folder / "scratch", stores(settings))
         stack.push_async_callback(database.close)
         stack.push_async_callback(engine.stop)
         await asyncio.gather(asyncio.to_thread(database.open), engine.start())
         store = Store(database)
         access = await _access(settings, folder, database)
+        guard = Outbound(hosts=settings.callback_hosts, networks=settings.callback_networks)
+        accounts, dispatcher = _callbacks(settings, database, access, guard, bell)
+        await accounts.set_default(_default_callback(settings, guard))
         scheduler = Scheduler(store, events, engine, _limits(settings, folder / "scratch"))
         sealer = Sealer(await store.property("token_key", lambda: secrets.token_bytes(32)))
-        jobs = Jobs(store, events, scheduler, sealer, _bounds(settings))
+        jobs = Jobs(store, events, scheduler, sealer, _bounds(settings, guard))
         watching = Watching(jobs, store, events, sealer, settings.max_watches)
         tokens = {name: token.get_secret_value() for name, token in settings.tokens.items()}
         principals = Principals(tokens, access.keys)
@@ -97,6 +114,7 @@ async def running(settings: Settings) -> AsyncIterator[str]:
         except OSError as error:
             raise StartError(str(error)) from error
         await scheduler.start()
+        dispatcher.start()
         await server.start()
         sweeper = asyncio.create_task(_sweep(store))
         follower = asyncio.create_task(access.follow())
@@ -110,6 +128,7 @@ async def running(settings: Settings) -> AsyncIterator[str]:
             await server.drain()
             jobs.draining = True
             await scheduler.stop(settings.grace)
+            await dispatcher.stop()
             events.wake_all()
             await server.stop(_ANSWERS)
     log.info("stopped")
@@ -154,10 +173,10 @@ def _limits(settings: Settings, scratch: Path) -> Limits:
     )
 
 
-def _bounds(settings: Settings) -> Bounds:
+def _bounds(settings: Settings, callbacks: Outbound) -> Bounds:
     return Bounds(
         routes=routes(settings),
-        callbacks=_callback_guard(settings),
+        callbacks=callbacks,
         most_ranges=settings.max_ranges,
         most_frame_rate=settings.max_frame_rate,
         most_template=settings.max_template,
@@ -173,8 +192,40 @@ def _seconds(value: timedelta | None) -> Fraction | None:
     return None if value is None else Fraction(value.total_seconds())
 
 
-def _callback_guard(settings: Settings) -> Outbound:
-    return Outbound(hosts=settings.callback_hosts, networks=settings.callback_networks)
+def _callbacks(
+    settings: Settings,
+    database: Database,
+    access: Credentials,
+    guard: Outbound,
+    bell: asyncio.Event,
+) -> tuple[Accounts, Dispatcher]:
+    names = EventNames(job=settings.callback_job_event, segment=settings.callback_segment_event)
+    accounts = Accounts(database, access.vault, names)
+    return accounts, Dispatcher(
+        Outbox(database),
+        Delivery(guard, settings.callback_timeout),
+        accounts,
+        access.keys,
+        names=names,
+        patience=DAY if settings.callback_retries == "day" else QUICK,
+        bell=bell,
+        clock=_now,
+    )
+
+
+def _default_callback(settings: Settings, guard: Outbound) -> EventCallback | None:
+    url, secret = settings.callback_url, settings.callback_secret
+    if url is None:
+        return None
+    if why := check_address(url, guard):
+        raise StartError(f"--callback-url {why}")
+    return EventCallback(
+        url=url, secret=None if secret is None else secret.get_secret_value(), event_types=()
+    )
+
+
+def _now() -> datetime:
+    return datetime.now(UTC)
 
 
 def _certificates(settings: Settings) -> Certificates | None:
