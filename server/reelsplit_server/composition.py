@@ -44,6 +44,7 @@ from reelsplit_server.settings import Settings, cores
 from reelsplit_server.store_setup import routes, stores
 
 log = structlog.get_logger(__name__)
+DATABASE = "reelsplit.db"
 _SWEEP = 3600.0
 _ANSWERS = 2.0
 """How long calls under way may take to be answered at the end, in seconds."""
@@ -90,7 +91,7 @@ async def running(settings: Settings) -> AsyncIterator[str]:
             if any(told(stored.event) for stored in happened):
                 bell.set()
 
-        database = Database(folder / "reelsplit.db", committed, _now)
+        database = Database(folder / DATABASE, committed, _now)
         engine = LocalEngine(settings.workers, folder / "scratch", stores(settings))
         stack.push_async_callback(database.close)
         stack.push_async_callback(engine.stop)
