@@ -8,7 +8,7 @@ import fcntl
 import os
 import secrets
 import shutil
-from collections.abc import AsyncIterator, Callable, Iterator
+from collections.abc import AsyncIterator, Iterator
 from contextlib import AsyncExitStack, asynccontextmanager, contextmanager
 from datetime import UTC, datetime, timedelta
 from fractions import Fraction
@@ -21,6 +21,7 @@ from reelsplit_server.access.credentials import Credentials
 from reelsplit_server.access.outbound import Outbound
 from reelsplit_server.access.principals import Principals
 from reelsplit_server.access.vault import VaultError
+from reelsplit_server.app.addresses import check_address
 from reelsplit_server.app.bounds import Bounds
 from reelsplit_server.app.buckets import Buckets
 from reelsplit_server.app.callbacks import Callbacks
@@ -38,17 +39,22 @@ from reelsplit_server.ims.gate import Gate as ImsGate
 from reelsplit_server.ims.server import ImsServer
 from reelsplit_server.jobs.database import Database, StoreUnavailableError
 from reelsplit_server.jobs.log import EventLog
+from reelsplit_server.jobs.outbox import told
 from reelsplit_server.jobs.records import StoredEvent
 from reelsplit_server.jobs.scheduler import Scheduler
 from reelsplit_server.jobs.store import Store
 from reelsplit_server.jobs.units import Limits
-from reelsplit_server.notify.accounts import Accounts, EventNames
+from reelsplit_server.notify.accounts import Accounts, EventCallback, EventNames
+from reelsplit_server.notify.delivery import Delivery
+from reelsplit_server.notify.dispatcher import DAY, QUICK, Dispatcher
+from reelsplit_server.notify.entries import Outbox
 from reelsplit_server.rpc.interceptors import Gate
 from reelsplit_server.rpc.server import RpcServer
 from reelsplit_server.settings import Settings, cores
 from reelsplit_server.store_setup import routes, stores
 
 log = structlog.get_logger(__name__)
+DATABASE = "reelsplit.db"
 _SWEEP = 3600.0
 _YEAR = Fraction(365 * 86400)
 """How long jobs of the IMS face are kept, where the settings allow that."""
@@ -90,28 +96,30 @@ async def running(settings: Settings) -> AsyncIterator[str]:
     async with AsyncExitStack() as stack:
         folder = stack.enter_context(data_folder(settings.data_dir))
         events = EventLog()
-        hearing: list[Callable[[list[StoredEvent]], None]] = [events.commit]
+        bell = asyncio.Event()
 
-        def committed(stored: list[StoredEvent]) -> None:
-            for hear in hearing:
-                hear(stored)
+        def committed(happened: list[StoredEvent]) -> None:
+            events.commit(happened)
+            prober.committed(happened)
+            if any(told(stored.event) for stored in happened):
+                bell.set()
 
-        database = Database(folder / "reelsplit.db", committed, _now)
+        database = Database(folder / DATABASE, committed, _now)
         engine = LocalEngine(settings.workers, folder / "scratch", stores(settings))
         stack.push_async_callback(database.close)
         stack.push_async_callback(engine.stop)
         await asyncio.gather(asyncio.to_thread(database.open), engine.start())
         store = Store(database)
         access = await _access(settings, folder, database)
+        guard = Outbound(hosts=settings.callback_hosts, networks=settings.callback_networks)
+        accounts, dispatcher = _callbacks(settings, database, access, guard, bell)
+        await accounts.set_default(_default_callback(settings, guard))
         scheduler = Scheduler(store, events, engine, _limits(settings, folder / "scratch"))
         sealer = Sealer(await store.property("token_key", lambda: secrets.token_bytes(32)))
-        assets, bounds = MediaStore(database), _bounds(settings)
+        assets, bounds = MediaStore(database), _bounds(settings, guard)
         prober = Prober(assets, engine, _probe_limits(settings, folder / "scratch"))
-        hearing.append(prober.committed)
         jobs = Jobs(store, events, scheduler, sealer, bounds, assets)
         media = MediaLibrary(assets, prober, Files(engine), sealer, bounds)
-        names = EventNames(job=settings.callback_job_event, segment=settings.callback_segment_event)
-        callbacks = Callbacks(Accounts(database, access.vault, names), bounds.callbacks)
         watching = Watching(jobs, store, events, sealer, settings.max_watches)
         tokens = {name: token.get_secret_value() for name, token in settings.tokens.items()}
         principals = Principals(tokens, access.keys)
@@ -124,7 +132,7 @@ async def running(settings: Settings) -> AsyncIterator[str]:
         cases = UseCases(
             jobs=jobs,
             media=media,
-            callbacks=callbacks,
+            callbacks=Callbacks(accounts, guard),
             buckets=Buckets(bounds.routes),
             time_to_live=min(_YEAR, bounds.most_time_to_live),
         )
@@ -135,6 +143,7 @@ async def running(settings: Settings) -> AsyncIterator[str]:
         except OSError as error:
             raise StartError(str(error)) from error
         await scheduler.start()
+        dispatcher.start()
         prober.start()
         await server.start()
         if ims is not None:
@@ -153,6 +162,7 @@ async def running(settings: Settings) -> AsyncIterator[str]:
             jobs.draining = True
             await scheduler.stop(settings.grace)
             await prober.stop()
+            await dispatcher.stop()
             events.wake_all()
             if ims is not None:
                 await ims.stop(_ANSWERS)
@@ -195,10 +205,6 @@ def _ims(
     return ImsServer(Face(cases, gate, settings.max_calls), context)
 
 
-def _now() -> datetime:
-    return datetime.now(UTC)
-
-
 async def _sweep(store: Store, assets: MediaStore) -> None:
     while True:
         with contextlib.suppress(StoreUnavailableError):
@@ -223,10 +229,10 @@ def _probe_limits(settings: Settings, scratch: Path) -> ProbeLimits:
     return ProbeLimits(scratch=scratch, tries=settings.tries, most_pixels=settings.max_pixels)
 
 
-def _bounds(settings: Settings) -> Bounds:
+def _bounds(settings: Settings, callbacks: Outbound) -> Bounds:
     return Bounds(
         routes=routes(settings),
-        callbacks=_callback_guard(settings),
+        callbacks=callbacks,
         most_ranges=settings.max_ranges,
         most_frame_rate=settings.max_frame_rate,
         most_template=settings.max_template,
@@ -242,8 +248,40 @@ def _seconds(value: timedelta | None) -> Fraction | None:
     return None if value is None else Fraction(value.total_seconds())
 
 
-def _callback_guard(settings: Settings) -> Outbound:
-    return Outbound(hosts=settings.callback_hosts, networks=settings.callback_networks)
+def _callbacks(
+    settings: Settings,
+    database: Database,
+    access: Credentials,
+    guard: Outbound,
+    bell: asyncio.Event,
+) -> tuple[Accounts, Dispatcher]:
+    names = EventNames(job=settings.callback_job_event, segment=settings.callback_segment_event)
+    accounts = Accounts(database, access.vault, names)
+    return accounts, Dispatcher(
+        Outbox(database),
+        Delivery(guard, settings.callback_timeout),
+        accounts,
+        access.keys,
+        names=names,
+        patience=DAY if settings.callback_retries == "day" else QUICK,
+        bell=bell,
+        clock=_now,
+    )
+
+
+def _default_callback(settings: Settings, guard: Outbound) -> EventCallback | None:
+    url, secret = settings.callback_url, settings.callback_secret
+    if url is None:
+        return None
+    if why := check_address(url, guard):
+        raise StartError(f"--callback-url {why}")
+    return EventCallback(
+        url=url, secret=None if secret is None else secret.get_secret_value(), event_types=()
+    )
+
+
+def _now() -> datetime:
+    return datetime.now(UTC)
 
 
 def _certificates(settings: Settings) -> Certificates | None:

@@ -8,7 +8,7 @@ from typing import Annotated, Any
 
 import typer
 
-from reelsplit.cli import jobs, serve, shots, split, submit
+from reelsplit.cli import jobs, operator, serve, shots, split, submit
 from reelsplit.cli.guard import guarded
 from reelsplit.cli.options import with_groups
 
@@ -55,6 +55,11 @@ _add("shots", shots.shots, _HERE)
 app.command("serve", rich_help_panel=_HERE, add_help_option=False, context_settings=_PASS_ON)(
     guarded(serve.serve)
 )
+_OPERATOR = "Of the operator, on the server's data folder"
+for _name, _function in {"keys": operator.keys, "callbacks": operator.callbacks}.items():
+    app.command(_name, rich_help_panel=_OPERATOR, add_help_option=False, context_settings=_PASS_ON)(
+        guarded(_function)
+    )
 _REMOTE: dict[str, Callable[..., None]] = {
     "submit": submit.submit,
     "get": jobs.get,

@@ -72,5 +72,6 @@ def enqueue(transaction: Transaction, principal: str, event: JobEvent) -> None:
         connection.execute(
             _PUT, {**row, "url": spec.notify_url, "key_id": job.key_id, "account": False}
         )
-    if account is not None and to_account:
+    # An address that is both is told once.
+    if account is not None and to_account and not (to_job and account.url == spec.notify_url):
         connection.execute(_PUT, {**row, "url": account.url, "key_id": None, "account": True})

@@ -264,7 +264,6 @@ outbox = Table(
     Column("error", String(256)),
     Column("create_time", Time, nullable=False),
     CheckConstraint("state IN ('PENDING', 'FAILED')", name="state"),
-    Index("ix_outbox_due", "state", "next_time"),
-    Index("ix_outbox_channel", "job_id", "url", "position"),
+    Index("ix_outbox_channel", "state", "job_id", "url", "position"),
     sqlite_autoincrement=True,
 )

@@ -74,8 +74,9 @@ def upgrade() -> None:
         sa.PrimaryKeyConstraint("position", name=op.f("pk_outbox")),
         sqlite_autoincrement=True,
     )
-    op.create_index("ix_outbox_due", "outbox", ["state", "next_time"], unique=False)
-    op.create_index("ix_outbox_channel", "outbox", ["job_id", "url", "position"], unique=False)
+    op.create_index(
+        "ix_outbox_channel", "outbox", ["state", "job_id", "url", "position"], unique=False
+    )
 
 
 def downgrade() -> None:
