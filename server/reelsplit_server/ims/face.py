@@ -52,9 +52,9 @@ class Face:
             return
         request = Request(scope, receive)
         request_id, started = new_request_id(), time.monotonic()
-        host, action, code = request.headers.get("host", ""), "", ""
+        host, code = request.headers.get("host", ""), ""
         try:
-            action, answer = await self._answered(request)
+            answer = await self._answered(request)
             response = answered(request_id, {"RequestId": request_id, **answer})
         except ClientDisconnect:
             return
@@ -63,14 +63,15 @@ class Face:
             response = refused(request_id, host, error)
         log.debug(
             "ims_call",
-            action=action,
+            action=request.state.action,
             request_id=request_id,
             code=code,
             milliseconds=round((time.monotonic() - started) * 1000, 1),
         )
         await response(scope, receive, send)
 
-    async def _answered(self, request: Request) -> tuple[str, dict[str, Any]]:
+    async def _answered(self, request: Request) -> dict[str, Any]:
+        request.state.action = ""
         if self._room <= 0:
             raise ImsError(
                 400,
@@ -80,21 +81,19 @@ class Face:
                 retry_after=1.0,
             )
         self._room -= 1
-        action = ""
         try:
             received = await _received(request)
             admitted = self._gate.admit(received)
-            action = admitted.action
+            action = request.state.action = admitted.action
             operation = self._actions.get(action)
             try:
                 if operation is None or admitted.version != VERSION:
                     raise _no_such(action, admitted.version, known=operation is not None)
-                answer = await operation(admitted.caller, Parameters(parameters(received)))
+                return await operation(admitted.caller, Parameters(parameters(received)))
             finally:
                 # Whatever is answered, the same request is refused from then on.
                 with store_translated():
                     await admitted.kept
-            return action, answer
         except ImsError:
             raise
         except AppError as error:
@@ -102,7 +101,7 @@ class Face:
         except ClientDisconnect:
             raise
         except Exception as error:
-            log.exception("ims_call_failed", action=action)
+            log.exception("ims_call_failed", action=request.state.action)
             raise fault() from error
         finally:
             self._room += 1
