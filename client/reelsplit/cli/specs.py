@@ -55,6 +55,8 @@ class Recipe:
     labels: dict[str, str]
     timeout: Fraction | None
     fail_fast: bool
+    notify_url: str | None
+    notify_segments: bool
 
     def spec(self, job: Job) -> JobSpec:
         """The spec of one of the jobs."""
@@ -68,6 +70,8 @@ class Recipe:
             labels=self.labels,
             timeout=self.timeout,
             fail_fast=self.fail_fast,
+            notify_url=self.notify_url,
+            notify_segments=self.notify_segments,
         )
 
 
@@ -95,6 +99,8 @@ def recipe(
         labels=labels,
         timeout=timeout,
         fail_fast=job.fail_fast,
+        notify_url=job.notify,
+        notify_segments=job.notify_segments,
     )
 
 
