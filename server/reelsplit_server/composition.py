@@ -105,12 +105,18 @@ async def running(settings: Settings) -> AsyncIterator[str]:
                 bell.set()
 
         database = Database(folder / DATABASE, committed, _now)
-        engine = LocalEngine(settings.workers, folder / "scratch", stores(settings))
         stack.push_async_callback(database.close)
-        stack.push_async_callback(engine.stop)
-        await asyncio.gather(asyncio.to_thread(database.open), engine.start())
-        store = Store(database)
+        await asyncio.to_thread(database.open)
+        # What may keep the server from starting is looked at before workers are started.
         access = await _access(settings, folder, database)
+        tokens = {name: token.get_secret_value() for name, token in settings.tokens.items()}
+        principals = Principals(tokens, access.keys)
+        _check_open(settings, principals)
+        certificates = _certificates(settings)
+        engine = LocalEngine(settings.workers, folder / "scratch", stores(settings))
+        stack.push_async_callback(engine.stop)
+        await engine.start()
+        store = Store(database)
         guard = Outbound(hosts=settings.callback_hosts, networks=settings.callback_networks)
         accounts, dispatcher = _callbacks(settings, database, access, guard, bell)
         await accounts.set_default(_default_callback(settings, guard))
@@ -121,9 +127,6 @@ async def running(settings: Settings) -> AsyncIterator[str]:
         jobs = Jobs(store, events, scheduler, sealer, bounds, assets)
         media = MediaLibrary(assets, prober, Files(engine), sealer, bounds)
         watching = Watching(jobs, store, events, sealer, settings.max_watches)
-        tokens = {name: token.get_secret_value() for name, token in settings.tokens.items()}
-        principals = Principals(tokens, access.keys)
-        _check_open(settings, principals)
         gate = Gate(principals, settings.max_calls, settings.max_streams)
         server = RpcServer(
             jobs, watching, media, gate, most_message_bytes=settings.max_message_bytes

@@ -14,14 +14,12 @@ from contextlib import asynccontextmanager, contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
 
-from pydantic import ValidationError
-from pydantic_settings import SettingsError
-
+from reelsplit_server.access.credentials import vault_of
 from reelsplit_server.access.key_store import KeyExistsError, KeyTable
 from reelsplit_server.access.keys import AccessKey, make_key
 from reelsplit_server.access.permissions import ORDINARY, Permission, read_permissions
 from reelsplit_server.access.reach import Reach, read_entry
-from reelsplit_server.access.vault import Vault, VaultError, open_vault
+from reelsplit_server.access.vault import Vault, VaultError
 from reelsplit_server.composition import DATABASE
 from reelsplit_server.jobs.database import Database, StoreUnavailableError, StoreVersionError
 from reelsplit_server.main import read_settings, readable
@@ -44,7 +42,7 @@ def main(arguments: Sequence[str]) -> int:
     folder = () if given.data_dir is None else ("--data-dir", given.data_dir)
     try:
         settings = read_settings(folder)
-    except (ValidationError, SettingsError, ValueError) as error:
+    except ValueError as error:
         print(f"reelsplit {given.area}: {readable(error)}", file=sys.stderr)
         return 2
     run: Callable[[Settings, argparse.Namespace], Awaitable[None]] = given.run
@@ -64,12 +62,10 @@ async def opened(settings: Settings) -> AsyncIterator[tuple[Database, Vault]]:
     """The database and the vault of a data folder, beside a server or without one."""
     folder = settings.data_dir
     with _alone(folder) as alone:
-        vault = open_vault(folder, settings.secret_key_file)
         database = Database(folder / DATABASE, lambda _: None, lambda: datetime.now(UTC))
         try:
             await asyncio.to_thread(lambda: database.open(shared=not alone))
-            await KeyTable(database).prove(vault)
-            yield database, vault
+            yield database, await vault_of(database, folder, settings.secret_key_file)
         finally:
             await database.close()
 

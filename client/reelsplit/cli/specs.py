@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import re
 import sys
 from fractions import Fraction
 from typing import TypeVar
@@ -42,6 +43,7 @@ _DETECTORS = {
     options.Detector.HASH: HashDetector,
     options.Detector.HISTOGRAM: HistogramDetector,
 }
+_MEDIA_ID = re.compile(r"[0-9a-f]{32}")
 _MODES = "--ranges, --ranges-file, --every or --shots"
 
 
@@ -55,6 +57,8 @@ class Recipe:
     labels: dict[str, str]
     timeout: Fraction | None
     fail_fast: bool
+    notify_url: str | None
+    notify_segments: bool
 
     def spec(self, job: Job) -> JobSpec:
         """The spec of one of the jobs."""
@@ -62,13 +66,22 @@ class Recipe:
         if job.template is not None:
             output = dataclasses.replace(self.output, uri_template=job.template)
         return JobSpec(
-            input=Input(uri=job.source),
+            input=_input(job.source),
             mode=self.mode,
             output=output,
             labels=self.labels,
             timeout=self.timeout,
             fail_fast=self.fail_fast,
+            notify_url=self.notify_url,
+            notify_segments=self.notify_segments,
         )
+
+
+def _input(source: str) -> Input:
+    """A location, or an asset as ``media:ID``."""
+    media_id = source.removeprefix("media:")
+    is_asset = media_id != source and _MEDIA_ID.fullmatch(media_id) is not None
+    return Input(media_id=media_id) if is_asset else Input(uri=source)
 
 
 def recipe(
@@ -95,6 +108,8 @@ def recipe(
         labels=labels,
         timeout=timeout,
         fail_fast=job.fail_fast,
+        notify_url=job.notify,
+        notify_segments=job.notify_segments,
     )
 
 

@@ -21,6 +21,15 @@ _LOOK = 1.0
 _SWEEP = 60.0
 
 
+async def vault_of(database: Database, folder: Path, key_file: Path | None) -> Vault:
+    """The vault of a database; raises `VaultError` where its key is lost, or another's."""
+    table = KeyTable(database)
+    new = await table.proof() is None
+    vault = await asyncio.to_thread(open_vault, folder, key_file, new=new)
+    await table.prove(vault)
+    return vault
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Credentials:
     """The keys, the nonces, and the vault that secrets lie in."""
@@ -35,8 +44,7 @@ class Credentials:
         cls, database: Database, folder: Path, *, key_file: Path | None, most_nonces: int
     ) -> Credentials:
         """Read all of it; raises `VaultError` where the key of secrets is not there."""
-        table, vault = KeyTable(database), await asyncio.to_thread(open_vault, folder, key_file)
-        await table.prove(vault)
+        table, vault = KeyTable(database), await vault_of(database, folder, key_file)
         keys, nonces = KeyRing(table, vault), Nonces(database, most_nonces)
         await keys.load()
         await nonces.load(datetime.now(UTC))

@@ -10,7 +10,7 @@ from sqlalchemy.exc import IntegrityError
 from reelsplit_server.access.keys import AccessKey
 from reelsplit_server.access.permissions import Permission, read_permissions
 from reelsplit_server.access.reach import Reach
-from reelsplit_server.access.vault import Vault, VaultError
+from reelsplit_server.access.vault import Vault
 from reelsplit_server.jobs import schema
 from reelsplit_server.jobs.database import Database, Transaction
 from reelsplit_server.jobs.rows import from_micros, micros
@@ -97,21 +97,22 @@ class KeyTable:
 
         return await self._database.write(work)
 
+    async def proof(self) -> bytes | None:
+        """What was sealed when this database saw a vault first; None where it saw none."""
+        table = schema.properties
+        query = select(table.c.value).where(table.c.name == _PROOF)
+        return await self._database.read(lambda c: c.execute(query).scalar_one_or_none())
+
     async def prove(self, vault: Vault) -> None:
         """Hold the vault to the key that this database's secrets were sealed with, which is the
         first one that it saw; raises `VaultError`."""
-
-        def work(transaction: Transaction) -> bytes:
-            table = schema.properties
-            query = select(table.c.value).where(table.c.name == _PROOF)
-            found = transaction.connection.execute(query).scalar_one_or_none()
-            if found is None:
-                found = vault.seal(_PURPOSE, _PURPOSE)
-                transaction.connection.execute(insert(table).values(name=_PROOF, value=found))
-            return bytes(found)
-
-        if vault.open(_PURPOSE, await self._database.write(work)) != _PURPOSE:
-            raise VaultError("the key of secrets is not the one of this database")
+        kept = await self.proof()
+        if kept is None:
+            made = vault.seal(_PURPOSE, _PURPOSE)
+            put = insert(schema.properties).values(name=_PROOF, value=made)
+            await self._database.write(lambda t: t.connection.execute(put) and None)
+        else:
+            vault.open(_PURPOSE, kept)
 
 
 def _count(transaction: Transaction) -> None:

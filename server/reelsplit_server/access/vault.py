@@ -45,19 +45,22 @@ class Vault:
             ) from None
 
 
-def open_vault(folder: Path, file: Path | None) -> Vault:
-    """The vault of a data folder, whose key is made at the first use; raises `VaultError`.
+def open_vault(folder: Path, file: Path | None, *, new: bool) -> Vault:
+    """The vault of a data folder, whose key is made where it is ``new``; raises `VaultError`.
 
     ``file`` is where the operator keeps the key instead: 64 hexadecimal digits.
     """
     path = file or folder / KEY_FILE
     try:
-        if file is None:
+        if file is None and new:
             _make(path)
         text = path.read_text(encoding="ascii").strip()
         key = bytes.fromhex(text)
     except OSError as error:
-        raise VaultError(f"the key of secrets {path} cannot be read: {error.strerror}") from error
+        raise VaultError(
+            f"the key of secrets {path} cannot be read: {error.strerror}; put back the file that "
+            "belongs to this data folder"
+        ) from error
     except ValueError:
         key = b""
     if len(key) != _KEY:
