@@ -14,6 +14,7 @@ from reelsplit_server.storage.location import Location, LocationError, Scheme
 from reelsplit_server.storage.routes import ObjectPlace, Routes, Verb
 
 _INPUT, _OUTPUT = "spec.input.uri", "spec.output.uri_template"
+_BUCKET = "spec.output.bucket"
 _STANDS_ON = (Scheme.OSS, Scheme.S3, Scheme.GCS)
 _OTHERS = (Scheme.S3, Scheme.GCS)
 _REST = re.compile(r"(https?://[^/?#]*)(.*)", re.IGNORECASE | re.DOTALL)
@@ -59,24 +60,23 @@ class Buckets:
     def target(self, bucket: str, key: str, endpoint: str | None) -> tuple[str, str | None]:
         """The URI and the endpoint of an object, whose key may hold placeholders. Raises
         `AppError`."""
+        if not _is_bucket(bucket):
+            wrong = "is no name that a bucket can have"
+            raise invalid([Violation(field=_BUCKET, description=wrong)])
         place: Location | None = None
         for scheme in _STANDS_ON:
+            if scheme is Scheme.OSS and "." in bucket:
+                # Of OSS no name has dots; those of others do.
+                continue
             text = f"{scheme}://{bucket}/{key}"
             try:
                 found = location.parse(text)
             except LocationError as error:
-                if scheme is Scheme.OSS and "." in bucket:
-                    # Of OSS no name has dots; those of others do.
-                    continue
                 raise invalid([Violation(field=_OUTPUT, description=str(error))]) from None
-            if found.bucket != bucket:
-                continue
             place = place or found
             if self._leads(Input(uri=text, endpoint=endpoint), "write"):
                 return text, endpoint
-        if place is None:
-            wrong = "has a bucket as none can be called"
-            raise invalid([Violation(field=_OUTPUT, description=wrong)])
+        assert place is not None
         raise self._forbidden("OUTPUT_FORBIDDEN", place, "write", endpoint, place.label)
 
     def named(self, uri: str, endpoint: str | None) -> Named:
@@ -120,6 +120,13 @@ class Buckets:
         label = location.public(uri)
         what = "source" if verb == "read" else "output"
         return AppError(Kind.DENIED, reason, f"The {what} {label} {why}.", metadata={"uri": label})
+
+
+def _is_bucket(name: str) -> bool:
+    try:
+        return location.parse(f"s3://{name}/key").bucket == name
+    except LocationError:
+        return False
 
 
 def _candidates(place: Location, text: str) -> Sequence[Input]:

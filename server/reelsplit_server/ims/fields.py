@@ -13,6 +13,7 @@ _NAMES = (
     (r"spec\.user_defined\.ranges", "JobParams.Ranges"),
     (r"spec\.mode", "JobParams.Mode"),
     (r"spec\.output\.uri_template", "OutputConfig.ObjectKey"),
+    (r"spec\.output\.bucket", "OutputConfig.Bucket"),
     (r"spec\.output\.endpoint", "OutputConfig.Endpoint"),
     (r"spec\.output\.width", "OutputConfig.Width"),
     (r"spec\.output\.height", "OutputConfig.Height"),
