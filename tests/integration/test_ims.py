@@ -523,3 +523,149 @@ def test_the_older_sdk(server: ImsServed, tmp_path: Path) -> None:
     assert [item["ObjectKey"] for item in told["results"]] == ["older_0.mp4", "older_1.mp4"]
     assert told["again"] is True
     assert told["codes"] == ["JobNotFound", "InvalidParameter", "IdempotentParameterMismatch"]
+
+
+# --- Media assets and callbacks --------------------------------------------------------------
+
+
+def registered(sdk: Any, url: str, **given: Any) -> str:
+    request = models.RegisterMediaInfoRequest(input_url=url, **given)
+    return str(sdk.register_media_info(request).body.media_id)
+
+
+def opened(sdk: Any, **key: str) -> Any:
+    """GetMediaInfo, once the file's facts are known."""
+    for _ in range(600):
+        info = sdk.get_media_info(models.GetMediaInfoRequest(**key)).body.media_info
+        if info.media_basic_info.status in ("Normal", "PrepareFail"):
+            return info
+        assert info.media_basic_info.status in ("Init", "Preparing")
+        time.sleep(0.1)
+    raise AssertionError("it was not opened")
+
+
+def test_an_asset_from_its_registration_to_its_end(sdk: Any, pieces: Bucket, clip: Path) -> None:
+    pieces.put("media/film.mp4", clip.read_bytes())
+    url = f"oss://{OUT}/media/film.mp4"
+    media_id = registered(
+        sdk,
+        url,
+        title="标题",
+        description="about",
+        media_tags="a,b",
+        cate_id=3045,
+        business_type="opening",
+        media_type="video",
+        user_data='{"a":1}',
+        client_token="register-1",
+    )
+    assert re.fullmatch("[0-9a-f]{32}", media_id)
+    assert registered(sdk, url) == media_id
+    info = opened(sdk, media_id=media_id)
+    basic = info.media_basic_info
+    assert (basic.status, basic.title, basic.description) == ("Normal", "标题", "about")
+    assert (basic.media_tags, basic.cate_id, basic.business_type) == ("a,b", 3045, "opening")
+    assert (basic.media_type, basic.user_data) == ("video", '{"a":1}')
+    (file,) = info.file_info_list
+    facts = file.file_basic_info
+    assert (facts.file_name, facts.duration) == ("film.mp4", "10.000000")
+    assert facts.file_size == str(clip.stat().st_size)
+    assert (file.video_stream_info_list[0].codec_name, facts.format_name) == ("h264", "mp4")
+    assert len(file.audio_stream_info_list) == 1
+    assert opened(sdk, input_url=url).media_id == media_id
+    listed = sdk.list_media_basic_infos(
+        models.ListMediaBasicInfosRequest(
+            business_type="opening", include_file_basic_info=True, status="Normal", max_results=5
+        )
+    ).body
+    assert [item.media_id for item in listed.media_infos] == [media_id]
+    assert listed.media_infos[0].file_info_list[0].file_basic_info.duration == "10.000000"
+    assert (listed.total_count, listed.max_results) == (1, 5)
+    batch = sdk.batch_get_media_infos(
+        models.BatchGetMediaInfosRequest(media_ids=f"{media_id},{'0' * 32},odd")
+    ).body
+    assert [item.media_id for item in batch.media_infos] == [media_id]
+    assert batch.ignored_list == ["0" * 32, "odd"]
+
+    again = registered(sdk, url, overwrite=True)
+    assert again != media_id
+    deleted = sdk.delete_media_infos(
+        models.DeleteMediaInfosRequest(media_ids=f"{media_id},{again}", delete_physical_files=False)
+    ).body
+    assert (deleted.ignored_list, deleted.forbidden_list) == ([media_id], [])
+    assert pieces.keys("media/") == ["media/film.mp4"]
+    registered(sdk, url)
+    sdk.delete_media_infos(
+        models.DeleteMediaInfosRequest(input_urls=url, delete_physical_files=True)
+    )
+    assert pieces.keys("media/") == []
+    with pytest.raises(ClientException) as caught:
+        sdk.get_media_info(models.GetMediaInfoRequest(input_url=url))
+    assert (caught.value.code, caught.value.status_code) == ("InvalidParameter", 400)
+
+
+def test_assets_as_input_and_output(sdk: Any, grpc: Client) -> None:
+    media_id = registered(sdk, f"oss://{IN}/films/clip.mp4")
+    output = {"Bucket": OUT, "ObjectKey": "exported_{index}.mp4", "ExportAsNewMedia": True}
+    source = {"Type": "Media", "Media": media_id}
+    body = finished(sdk, submit(sdk, **submission(source, RANGES, output)))
+    assert body.state == "Finished", body.error_message
+    assert body.smart_job_info.input_config.input_file == media_id
+    ids = [item["MediaId"] for item in results(body)]
+    assert len(set(ids)) == 2
+    info = opened(sdk, media_id=ids[0])
+    assert info.file_info_list[0].file_basic_info.duration == "1.500000"
+    assert grpc.get_media(ids[1]).job_id == body.job_id
+    with pytest.raises(ClientException) as caught:
+        submit(sdk, **submission({"Type": "Media", "Media": "0" * 32}, RANGES, output))
+    assert caught.value.code == "InvalidParameter"
+    assert "media asset" in caught.value.message
+    given = submission({"Type": "Media", "Media": media_id}, RANGES, output)
+    with pytest.raises(ClientException) as caught:
+        submit(ice(sdk._endpoint, key_id=OTHER), **given)
+    assert caught.value.code == "InvalidParameter"
+
+
+def test_assets_that_are_not_there(sdk: Any) -> None:
+    info = opened(sdk, media_id=registered(sdk, f"oss://{IN}/films/nothing.mp4"))
+    assert info.media_basic_info.status == "PrepareFail"
+    with pytest.raises(ClientException) as caught:
+        registered(sdk, "oss://nobodys/a.mp4")
+    assert caught.value.code == "BucketNotAuthorized"
+    for wrong in ({"media_type": "image"}, {"user_data": "{"}, {"title": "x" * 129}):
+        with pytest.raises(ClientException) as caught:
+            registered(sdk, f"oss://{IN}/films/clip.mp4", **wrong)
+        assert caught.value.code == "InvalidParameter"
+        assert caught.value.message.split(", ")[1].startswith(("MediaType", "UserData", "Title"))
+
+
+def test_the_callback_of_the_account(sdk: Any) -> None:
+    def get() -> Any:
+        return sdk.get_event_callback().body
+
+    assert get().callback_url == ""
+    request = models.SetEventCallbackRequest(
+        callback_type="HTTP",
+        callback_url="https://www.example.com/your/callback",
+        auth_switch="on",
+        auth_key="Test123",
+        event_type_list="ProduceMediaComplete,TranscodeComplete",
+    )
+    assert sdk.set_event_callback(request).body.success is True
+    found = get()
+    assert (found.callback_type, found.callback_url) == (
+        "HTTP",
+        "https://www.example.com/your/callback",
+    )
+    assert (found.auth_switch, found.auth_key) == ("on", "Test123")
+    assert found.event_type_list == "ProduceMediaComplete,TranscodeComplete"
+    for wrong in (
+        {"callback_type": "MNS"},
+        {"callback_url": "ftp://a/b"},
+        {"callback_url": "https://a.example", "auth_switch": "on"},
+    ):
+        with pytest.raises(ClientException) as caught:
+            sdk.set_event_callback(models.SetEventCallbackRequest(**wrong))
+        assert caught.value.code in ("InvalidParameter", "MissingParameter")
+    sdk.set_event_callback(models.SetEventCallbackRequest(callback_url=""))
+    assert get().callback_url == ""

@@ -128,11 +128,12 @@ class MediaLibrary:
         require(caller, Permission.READ)
         return _present(await self._at(caller, uris))
 
-    async def id_at(self, caller: Caller, uri: str) -> str | None:
-        """The id of the newest asset at a location, for those who may change it."""
+    async def id_at(self, caller: Caller, *uris: str) -> str | None:
+        """The id of the newest asset at one of some spellings of a location, for those who may
+        change it; None where there is none."""
         require(caller, Permission.MEDIA)
         try:
-            return (await self._at(caller, [uri])).media.media_id
+            return (await self._at(caller, uris)).media.media_id
         except AppError as error:
             if error.kind is Kind.NOT_FOUND:
                 return None

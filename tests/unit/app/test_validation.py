@@ -309,8 +309,6 @@ def test_what_is_wrong_is_named_by_its_field(wanted: JobSpec, field: str) -> Non
 
 
 UNSUPPORTED: list[tuple[JobSpec, str]] = [
-    (spec(input=Input(media_id="0" * 32)), "spec.input.media_id"),
-    (output(export_as_media=True), "spec.output.export_as_media"),
     (_shots(detector=ReelsplitDetector()), f"{S}.reelsplit"),
     (_shots(detector=ReelsplitDetector(effort=Effort.FAST)), f"{S}.reelsplit"),
     (_shots(skip_letterbox=True), f"{S}.skip_letterbox"),
@@ -364,7 +362,7 @@ def test_everything_that_is_wrong_is_named_at_once() -> None:
 
 
 def test_what_is_wrong_counts_more_than_what_is_not_supported() -> None:
-    found = violations(spec(input=Input(media_id="0" * 32), priority=1000))
+    found = violations(spec(reports=ReportOptions(kinds=[ReportKind.EDL]), priority=1000))
     assert invalid(found).reason == "INVALID_FIELD"
     assert {violation.reason for violation in found} == {"INVALID_FIELD", "NOT_SUPPORTED"}
 
