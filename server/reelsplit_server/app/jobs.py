@@ -9,6 +9,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import datetime
 
+from reelsplit.types.error import Error
 from reelsplit.types.job import Job, JobState
 from reelsplit.types.segment import Segment, SegmentState
 from reelsplit.types.spec import JobSpec
@@ -78,6 +79,16 @@ class SegmentPage:
     segments: Sequence[Segment]
     next_page_token: str
     total_size: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class JobOutcome:
+    """A job, and once it has ended what came of it: the segments that were published, or found
+    where none were to be made, and why the first failed of those that did."""
+
+    job: Job
+    segments: Sequence[Segment] = ()
+    cause: Error | None = None
 
 
 class Jobs:
@@ -177,6 +188,30 @@ class Jobs:
         """One job."""
         require(caller, Permission.READ)
         return self._present(await self.record(caller, job_id))
+
+    async def outcome(self, caller: Caller, job_id: str) -> JobOutcome:
+        """One job with what came of it, in as few looks as that takes: callers poll for it."""
+        require(caller, Permission.READ)
+        record = await self.record(caller, job_id)
+        job = self._present(record)
+        if not record.ended:
+            return JobOutcome(job=job)
+        with translated():
+            cause = None
+            if record.failed_count:
+                failed, _ = await self._store.segments(job_id, states=[SegmentState.FAILED], size=1)
+                cause = failed[0].error if failed else None
+            state, count = SegmentState.PUBLISHED, record.published_count
+            if record.spec.output is None:
+                state, count = SegmentState.PLANNED, record.segment_count
+            segments: list[Segment] = []
+            while len(segments) < count:
+                after = segments[-1].index if segments else -1
+                page, _ = await self._store.segments(job_id, states=[state], after=after)
+                if not page:
+                    break
+                segments += page
+        return JobOutcome(job=job, segments=segments, cause=cause)
 
     async def record(self, caller: Caller, job_id: str) -> JobRecord:
         """One job as it is kept; raises JOB_NOT_FOUND for those of other principals too, unless

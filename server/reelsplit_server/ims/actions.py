@@ -8,9 +8,7 @@ from dataclasses import dataclass
 from fractions import Fraction
 from typing import Any
 
-from reelsplit.types.error import Error
-from reelsplit.types.job import Job, JobState
-from reelsplit.types.segment import Segment, SegmentState
+from reelsplit.types.segment import Segment
 from reelsplit_server.access.callers import Caller
 from reelsplit_server.app.buckets import Buckets
 from reelsplit_server.app.callbacks import Callbacks
@@ -26,6 +24,7 @@ Action = Callable[[Caller, Parameters], Awaitable[Answer]]
 _MOST_IDS = 100
 _LARGE = 2**14
 """From how many characters on a spec is read in a thread, so that other calls need not wait."""
+_MANY = 200
 _MOST_PAGE_NO = 10**6
 
 
@@ -68,9 +67,16 @@ class JobActions:
 
     async def get(self, caller: Caller, given: Parameters) -> Answer:
         """GetSmartHandleJob."""
-        job = await self._job(caller, given.required("JobId"))
-        pieces, cause = await self._pieces(caller, job), await self._cause(caller, job)
-        return job_answer(job, pieces, cause, self._cases.buckets)
+        job_id, buckets = given.required("JobId"), self._cases.buckets
+        _check_id(job_id)
+        found = await self._cases.jobs.outcome(caller, job_id)
+        segments = found.segments
+        pieces = (
+            await asyncio.to_thread(_shown, segments, buckets)
+            if len(segments) > _MANY
+            else _shown(segments, buckets)
+        )
+        return job_answer(found.job, pieces, found.cause, buckets)
 
     async def find(self, caller: Caller, given: Parameters) -> Answer:
         """ListSmartJobs."""
@@ -118,39 +124,9 @@ class JobActions:
         await asyncio.gather(*deleted)
         return {}
 
-    async def _job(self, caller: Caller, job_id: str) -> Job:
-        _check_id(job_id)
-        return await self._cases.jobs.get(caller, job_id)
-
     async def _known(self, caller: Caller, job_id: str) -> None:
         _check_id(job_id)
         await self._cases.jobs.deletable(caller, job_id)
-
-    async def _pieces(self, caller: Caller, job: Job) -> list[Answer]:
-        if job.end_time is None:
-            return []
-        states = [SegmentState.PUBLISHED]
-        if job.spec is not None and job.spec.output is None:
-            # Nothing was to be made: its segments are what was found.
-            states = [SegmentState.PLANNED]
-        found: list[Answer] = []
-        token = ""
-        while True:
-            page = await self._cases.jobs.segments(
-                caller, job.job_id, page_size=1000, page_token=token, states=states
-            )
-            found += await asyncio.to_thread(_shown, page.segments, self._cases.buckets)
-            token = page.next_page_token
-            if not token:
-                return found
-
-    async def _cause(self, caller: Caller, job: Job) -> Error | None:
-        if job.state is not JobState.FAILED:
-            return None
-        page = await self._cases.jobs.segments(
-            caller, job.job_id, page_size=1, states=[SegmentState.FAILED]
-        )
-        return page.segments[0].error if page.segments else None
 
 
 def _shown(segments: Sequence[Segment], buckets: Buckets) -> list[Answer]:
