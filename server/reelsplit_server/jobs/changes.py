@@ -40,13 +40,11 @@ _NEXT_NUMBER = (
     update(schema.jobs)
     .where(schema.jobs.c.job_id == bindparam("of_job"))
     .values(last_sequence=schema.jobs.c.last_sequence + 1)
-    .returning(
-        schema.jobs.c.last_sequence,
-        select(schema.principals.c.name)
-        .where(schema.principals.c.principal_id == schema.jobs.c.principal_id)
-        .correlate(schema.jobs)
-        .scalar_subquery(),
-    )
+    .returning(schema.jobs.c.last_sequence, schema.jobs.c.principal_id)
+)
+# By itself: within RETURNING, SQLite answers the first row's name for all.
+_NAME = select(schema.principals.c.name).where(
+    schema.principals.c.principal_id == bindparam("of_principal")
 )
 _PUT_EVENT = insert(schema.events)
 
@@ -112,7 +110,8 @@ def update_job(transaction: Transaction, job_id: str, **values: object) -> None:
 def append(transaction: Transaction, job_id: str, event: Happening) -> None:
     """Append an event to a job's log, under the next number."""
     connection = transaction.connection
-    sequence, principal = connection.execute(_NEXT_NUMBER, {"of_job": job_id}).one()
+    sequence, owner = connection.execute(_NEXT_NUMBER, {"of_job": job_id}).one()
+    principal = connection.execute(_NAME, {"of_principal": owner}).scalar_one()
     made = JobEvent(job_id=job_id, sequence=sequence, event_time=transaction.now, event=event)
     result = connection.execute(
         _PUT_EVENT,
