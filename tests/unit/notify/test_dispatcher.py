@@ -360,18 +360,18 @@ async def test_one_principals_dead_addresses_do_not_hold_up_the_others(
     tell: Telling, receiver: Receiver
 ) -> None:
     go = asyncio.Event()
-    slow = Receiver(lambda _: 200 if go.is_set() else 2.5)
+    slow = Receiver(lambda _: 200 if go.is_set() else 1.0)
     with slow:
-        for _ in range(100):
+        for _ in range(24):
             await tell.finish(await tell.job(slow.url))
         tell.begin()
         await calls(slow, 8)
         await tell.finish(await tell.job(receiver.url, principal="you"))
         await calls(receiver, 1)
-        assert len(slow.calls) == 8
+        assert len(slow.calls) < 24
         go.set()
         await tell.done()
-        assert len(slow.calls) >= 100
+        assert len(slow.calls) >= 24
 
 
 # --- Where callbacks may go ------------------------------------------------------------------
