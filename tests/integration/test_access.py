@@ -24,6 +24,7 @@ from reelsplit import (
     NotFoundError,
     Output,
     PermissionDeniedError,
+    ReelsplitError,
     RetryPolicy,
     UnauthenticatedError,
     UnavailableError,
@@ -255,9 +256,12 @@ def test_a_key_is_held_to_its_folders(keyed: Keyed) -> None:
             (root / "in" / ".." / "film.mp4", "narrow", "spec.input.uri"),
             (root / "in" / "film.mp4", "wide", "spec.output.uri_template"),
         ):
-            with pytest.raises(InvalidRequestError) as caught:
+            with pytest.raises(ReelsplitError) as caught:
                 narrow.submit(str(source), every(1), _out(keyed, folder))
-            assert [item.field for item in caught.value.violations] == [field]
+            assert field in caught.value.message
+            # A path with '..' is wrong whoever names it.
+            wrong = InvalidRequestError if ".." in str(source) else PermissionDeniedError
+            assert isinstance(caught.value, wrong)
         job = _ended(narrow, keyed, output=_out(keyed, "narrow"))
         assert job.error is not None
         assert job.error.reason == "SOURCE_NOT_FOUND"
