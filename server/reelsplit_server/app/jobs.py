@@ -18,6 +18,7 @@ from reelsplit_server.access.permissions import Permission
 from reelsplit_server.app.authorization import require
 from reelsplit_server.app.bounds import Bounds
 from reelsplit_server.app.errors import (
+    OUT_OF_REACH,
     AppError,
     Kind,
     Violation,
@@ -30,7 +31,7 @@ from reelsplit_server.app.lasting import lasting
 from reelsplit_server.app.presenting import present
 from reelsplit_server.app.resolution import resolve
 from reelsplit_server.app.tokens import Sealer
-from reelsplit_server.app.validation import OUT_OF_REACH, Checker
+from reelsplit_server.app.validation import Checker
 from reelsplit_server.assets.store import MediaStore
 from reelsplit_server.jobs.database import StoreUnavailableError
 from reelsplit_server.jobs.failures import RemoveError
@@ -430,7 +431,7 @@ class Jobs:
                 "PERMISSION_DENIED",
                 f"These credentials may not {' and '.join(verbs)} where this job does; take the "
                 "key that submitted it.",
-                metadata={"permission": verbs[-1]},
+                metadata={"permission": "reach"},
             )
 
     def _present(self, record: JobRecord) -> Job:

@@ -12,12 +12,12 @@ from reelsplit_server.access.callers import Caller
 from reelsplit_server.access.permissions import Permission
 from reelsplit_server.app.authorization import require
 from reelsplit_server.app.bounds import Bounds
-from reelsplit_server.app.errors import AppError, Kind, Violation, invalid
+from reelsplit_server.app.errors import OUT_OF_REACH, AppError, Kind, Violation, invalid
 from reelsplit_server.app.inputs import MEDIA_ID, media_not_found
 from reelsplit_server.app.jobs import page_size_of, translated
 from reelsplit_server.app.lasting import lasting
 from reelsplit_server.app.tokens import Sealer
-from reelsplit_server.app.validation import OUT_OF_REACH, Checker
+from reelsplit_server.app.validation import Checker
 from reelsplit_server.assets.files import Files
 from reelsplit_server.assets.prober import Prober
 from reelsplit_server.assets.records import (

@@ -31,13 +31,11 @@ from reelsplit_server.access.reach import EVERYTHING, Reach
 from reelsplit_server.app.addresses import check_address
 from reelsplit_server.app.bounds import Bounds
 from reelsplit_server.app.detection import check_detection
-from reelsplit_server.app.errors import Violation
+from reelsplit_server.app.errors import OUT_OF_REACH, Violation
 from reelsplit_server.media import formats
 from reelsplit_server.storage import location, template
 from reelsplit_server.storage.routes import FilePlace, ObjectPlace, Place, Verb, WebPlace
 
-OUT_OF_REACH = "PERMISSION_DENIED"
-"""The reason of a violation by which a caller reaches beyond what its key may read and write."""
 _LABEL_KEY = re.compile(r"[a-z][a-z0-9_.-]{0,62}", re.ASCII)
 _TOKEN = re.compile(r"[\x21-\x7e]{1,64}")
 _MOST_LABELS = 64

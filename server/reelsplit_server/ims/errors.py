@@ -5,8 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from reelsplit_server.app.errors import AppError, Kind, Violation
-from reelsplit_server.app.validation import OUT_OF_REACH
+from reelsplit_server.app.errors import OUT_OF_REACH, AppError, Kind, Violation
 from reelsplit_server.ims.fields import renamed
 
 _CODES: Mapping[Kind, tuple[int, str]] = {

@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 from datetime import timedelta
 
-from sqlalchemy import bindparam, insert, select, update
+from sqlalchemy import bindparam, insert, update
 
 from reelsplit.types.error import Error
 from reelsplit.types.event import (
@@ -40,13 +40,7 @@ _NEXT_NUMBER = (
     update(schema.jobs)
     .where(schema.jobs.c.job_id == bindparam("of_job"))
     .values(last_sequence=schema.jobs.c.last_sequence + 1)
-    .returning(
-        schema.jobs.c.last_sequence,
-        select(schema.principals.c.name)
-        .where(schema.principals.c.principal_id == schema.jobs.c.principal_id)
-        .correlate(schema.jobs)
-        .scalar_subquery(),
-    )
+    .returning(schema.jobs.c.last_sequence)
 )
 _PUT_EVENT = insert(schema.events)
 
@@ -112,7 +106,9 @@ def update_job(transaction: Transaction, job_id: str, **values: object) -> None:
 def append(transaction: Transaction, job_id: str, event: Happening) -> None:
     """Append an event to a job's log, under the next number."""
     connection = transaction.connection
-    sequence, principal = connection.execute(_NEXT_NUMBER, {"of_job": job_id}).one()
+    sequence = connection.execute(_NEXT_NUMBER, {"of_job": job_id}).scalar_one()
+    concerned = outbox.concerned(connection, job_id)
+    principal = concerned.principal
     made = JobEvent(job_id=job_id, sequence=sequence, event_time=transaction.now, event=event)
     result = connection.execute(
         _PUT_EVENT,
@@ -125,4 +121,4 @@ def append(transaction: Transaction, job_id: str, event: Happening) -> None:
     assert result.inserted_primary_key is not None
     position = result.inserted_primary_key[0]
     transaction.events.append(StoredEvent(position=position, principal=principal, event=made))
-    outbox.enqueue(transaction, principal, made)
+    outbox.enqueue(transaction, concerned, made)

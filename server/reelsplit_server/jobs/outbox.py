@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from sqlalchemy import bindparam, insert, or_, select
+from typing import Any
+
+from sqlalchemy import Connection, Row, bindparam, insert, literal, select
 
 from reelsplit.types.event import JobEvent, JobStateChanged, SegmentChanged
 from reelsplit.types.segment import SegmentState
@@ -15,16 +17,24 @@ from reelsplit_server.jobs.transitions import ENDED
 ENDS, SEGMENTS = 1, 2
 """What the column ``notifies`` of a job says: its end is told, or its segments as well."""
 
-_callbacks = schema.callbacks.c
-_ACCOUNT = (
-    select(_callbacks.url, _callbacks.tells_ends, _callbacks.tells_segments)
-    .where(or_(_callbacks.principal == bindparam("of_principal"), _callbacks.principal == ""))
-    # A principal's own stands before that of all.
+_jobs, _callbacks = schema.jobs.c, schema.callbacks.c
+_CONCERNED = (
+    # A statement of its own: SQLite answers the first row's name where this stands in RETURNING.
+    select(
+        schema.principals.c.name.label("principal"),
+        _jobs.notifies,
+        _jobs.key_id,
+        _callbacks.url,
+        _callbacks.tells_ends,
+        _callbacks.tells_segments,
+    )
+    .select_from(schema.jobs)
+    .join(schema.principals)
+    .outerjoin(schema.callbacks, _callbacks.principal.in_([schema.principals.c.name, literal("")]))
+    .where(_jobs.job_id == bindparam("of_job"))
+    # A principal's own address stands before that of all.
     .order_by(_callbacks.principal.desc())
     .limit(1)
-)
-_JOB = select(schema.jobs.c.notifies, schema.jobs.c.key_id).where(
-    schema.jobs.c.job_id == bindparam("of_job")
 )
 _PUT = insert(schema.outbox)
 
@@ -42,25 +52,27 @@ def told(event: JobEvent) -> int:
             return 0
 
 
-def enqueue(transaction: Transaction, principal: str, event: JobEvent) -> None:
-    """Put an event into the outbox, once for each address that wants it."""
+def concerned(connection: Connection, job_id: str) -> Row[Any]:
+    """Whose a job is, and who is to be told of it: ``principal``, ``notifies``, ``key_id``; and
+    of the account-wide address ``url``, ``tells_ends`` and ``tells_segments``, or None."""
+    return connection.execute(_CONCERNED, {"of_job": job_id}).one()
+
+
+def enqueue(transaction: Transaction, row: Row[Any], event: JobEvent) -> None:
+    """Put an event into the outbox, once for each address of a `concerned` row that wants it."""
     kind = told(event)
     if not kind:
         return
-    connection = transaction.connection
-    job = connection.execute(_JOB, {"of_job": event.job_id}).one()
-    account = connection.execute(_ACCOUNT, {"of_principal": principal}).one_or_none()
-    to_account = account is not None and (
-        account.tells_ends if kind == ENDS else account.tells_segments
-    )
-    to_job = (job.notifies or 0) >= kind
+    to_account = row.tells_ends if kind == ENDS else row.tells_segments
+    to_job = (row.notifies or 0) >= kind
     if not (to_job or to_account):
         return
+    connection = transaction.connection
     spec = load_job(connection, event.job_id).spec
     now = micros(transaction.now)
-    row = {
+    values = {
         "job_id": event.job_id,
-        "principal": principal,
+        "principal": row.principal,
         "event": to_message(event).SerializeToString(),
         "user_data": spec.user_data,
         "state": "PENDING",
@@ -69,9 +81,8 @@ def enqueue(transaction: Transaction, principal: str, event: JobEvent) -> None:
         "create_time": now,
     }
     if to_job:
-        connection.execute(
-            _PUT, {**row, "url": spec.notify_url, "key_id": job.key_id, "account": False}
-        )
+        own = {"url": spec.notify_url, "key_id": row.key_id, "account": False}
+        connection.execute(_PUT, values | own)
     # An address that is both is told once.
-    if account is not None and to_account and not (to_job and account.url == spec.notify_url):
-        connection.execute(_PUT, {**row, "url": account.url, "key_id": None, "account": True})
+    if to_account and not (to_job and row.url == spec.notify_url):
+        connection.execute(_PUT, values | {"url": row.url, "key_id": None, "account": True})

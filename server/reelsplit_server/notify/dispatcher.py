@@ -99,15 +99,16 @@ class Dispatcher:
     async def stop(self) -> None:
         """End; what is under way may be confirmed yet, the rest waits for the next server."""
         self._stopping.set()
+        self._bell.set()
         if self._loop is not None:
-            self._loop.cancel()
-            await asyncio.wait([self._loop])
+            # Not cancelled: it may be about to begin what it has just read.
+            await self._loop
         if self._busy:
             await asyncio.wait(self._busy.values())
         await self._delivery.close()
 
     async def _run(self) -> None:
-        while True:
+        while not self._stopping.is_set():
             self._bell.clear()
             try:
                 pause = await self._look()
@@ -117,6 +118,8 @@ class Dispatcher:
                 # Nothing may end this loop: callbacks would stop in silence.
                 log.exception("callbacks_failed")
                 pause = 1.0
+            if self._stopping.is_set():
+                return
             try:
                 await asyncio.wait_for(self._bell.wait(), pause)
             except TimeoutError:

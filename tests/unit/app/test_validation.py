@@ -35,8 +35,8 @@ from reelsplit import (
     VideoEncoding,
 )
 from reelsplit_server.access.reach import Reach
-from reelsplit_server.app.errors import invalid
-from reelsplit_server.app.validation import OUT_OF_REACH, Checker
+from reelsplit_server.app.errors import OUT_OF_REACH, invalid
+from reelsplit_server.app.validation import Checker
 from reelsplit_server.storage.routes import Routes
 from tests.unit.app.specs import BOUNDS, fields, output, span, spec, violations
 

@@ -426,3 +426,9 @@ async def test_a_record_comes_back_as_it_was_kept(tmp_path: Path) -> None:
         assert await keep.store.get(None, job_id) == before
         assert await keep.store.segments(job_id) == segments
         assert before.spec == SPEC
+
+
+async def test_each_event_is_told_with_its_own_principal(keep: Kept) -> None:
+    jobs = [await keep.add(principal=name) for name in ("me", "you", "them", "you")]
+    told = {item.event.job_id: item.principal for commit in keep.commits for item in commit}
+    assert [told[job.job_id] for job in jobs] == ["me", "you", "them", "you"]
