@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import contextlib
 import hashlib
 import hmac
 import re
@@ -14,7 +15,7 @@ from reelsplit_server.ims.errors import ImsError, invalid, missing
 from reelsplit_server.ims.received import Pairs, Received, parameters
 
 _ACS3 = "ACS3-HMAC-SHA256"
-_TIME = re.compile(r"\d{4}-\d{2}-\d{2}T\d{2}:\d{2}:\d{2}Z", re.ASCII)
+_TIME = re.compile(r"(\d{4})-(\d\d)-(\d\d)T(\d\d):(\d\d):(\d\d)Z", re.ASCII)
 _FIELDS = re.compile(r"Credential=([^,\s]+),\s*SignedHeaders=([^,\s]+),\s*Signature=([^,\s]+)")
 _NEEDED = (
     *("host", "x-acs-action", "x-acs-content-sha256", "x-acs-date"),
@@ -181,11 +182,11 @@ def _nonce(text: str) -> str:
 
 
 def _time(text: str, name: str) -> datetime:
-    try:
-        if _TIME.fullmatch(text):
-            return datetime.strptime(text, "%Y-%m-%dT%H:%M:%SZ").replace(tzinfo=UTC)
-    except ValueError:
-        pass
+    found = _TIME.fullmatch(text)
+    if found is not None:
+        year, month, day, hour, minute, second = map(int, found.groups())
+        with contextlib.suppress(ValueError):
+            return datetime(year, month, day, hour, minute, second, tzinfo=UTC)
     raise ImsError(
         400,
         "InvalidTimeStamp.Format",
