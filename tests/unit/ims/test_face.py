@@ -15,6 +15,7 @@ import pytest
 
 from reelsplit_server.app.errors import AppError, Kind, Violation, invalid, job_not_found
 from reelsplit_server.ims.received import MOST_BYTES
+from reelsplit_server.ims.server import ImsServer
 from tests.ims import ice, submission, submit
 from tests.unit.ims.faces import Faced, facing, received
 from tests.unit.ims.recorded import NAMES, NOW, raw
@@ -364,3 +365,13 @@ def test_five_thousand_ranges_in_the_query(face: Faced) -> None:
         4999.125,
         4999.875,
     )
+
+
+def test_answers_leave_at_once() -> None:
+    everything: Any = object()
+    server = ImsServer(everything)
+    server.bind("127.0.0.1:0")
+    assert server._socket is not None
+    with server._socket as made:
+        # By this asyncio knows that it may turn Nagle's algorithm off.
+        assert made.proto == socket.IPPROTO_TCP
