@@ -45,6 +45,7 @@ from alibabacloud_ice20201109 import models
 from alibabacloud_tea_openapi.exceptions import ClientException
 
 _RANGE = "InvalidParameter.OutOfRange"
+ADMIN = "adminAccessKeyId"
 OTHER, READER, NARROW = "otherAccessKeyId", "readerAccessKeyId", "narrowAccessKeyId"
 IN, OUT = "ims-footage", "ims-pieces"
 RANGES = {"Mode": "UserDefined", "Ranges": [{"In": 1, "Out": 2.5}, {"In": 4, "Out": 6}]}
@@ -99,6 +100,11 @@ def server(
     folder = tmp_path_factory.mktemp("ims")
     new_key(folder / "data", "other", key_id=OTHER, secret=SECRET)
     new_key(folder / "data", key_id=READER, secret=SECRET, permissions=[Permission.READ])
+    for permission in Permission:
+        given = {"key_id": f"only.{permission}", "permissions": [permission]}
+        new_key(folder / "data", f"only {permission}", secret=SECRET, **given)  # type: ignore[arg-type]
+    both = [Permission.READ, Permission.ADMIN]
+    new_key(folder / "data", "admin", key_id=ADMIN, secret=SECRET, permissions=both)
     new_key(folder / "data", key_id=NARROW, secret=SECRET, write=["s3://elsewhere"])
     with ims_served(folder, stores=stores, bucket_aliases=aliases) as made:
         yield made
@@ -419,6 +425,57 @@ def test_what_a_key_may_not(server: ImsServed, sdk: Any) -> None:
         submit(sdk, **submission("oss://nobodys/films/clip.mp4", RANGES, output))
     assert caught.value.code == "BucketNotAuthorized"
     assert "nobodys" in caught.value.message
+
+
+_CALLBACK = models.SetEventCallbackRequest(callback_url="https://www.example.com/cb")
+_IDS = {"media_ids": "0" * 32}
+ACTIONS = {
+    "SubmitSegmentationJob": (Permission.SUBMIT, lambda c: submit(c, **_plain())),
+    "GetSmartHandleJob": (Permission.READ, lambda c: _get(c, "0" * 32)),
+    "ListSmartJobs": (Permission.READ, lambda c: _list(c)),
+    "DeleteSmartJob": (Permission.DELETE, lambda c: _delete(c, "0" * 32)),
+    "RegisterMediaInfo": (Permission.MEDIA, lambda c: registered(c, f"oss://{IN}/a.mp4")),
+    "GetMediaInfo": (
+        Permission.READ,
+        lambda c: c.get_media_info(models.GetMediaInfoRequest(media_id="0" * 32)),
+    ),
+    "ListMediaBasicInfos": (
+        Permission.READ,
+        lambda c: c.list_media_basic_infos(models.ListMediaBasicInfosRequest()),
+    ),
+    "BatchGetMediaInfos": (
+        Permission.READ,
+        lambda c: c.batch_get_media_infos(models.BatchGetMediaInfosRequest(**_IDS)),
+    ),
+    "DeleteMediaInfos": (
+        Permission.MEDIA,
+        lambda c: c.delete_media_infos(models.DeleteMediaInfosRequest(**_IDS)),
+    ),
+    "SetEventCallback": (Permission.SUBMIT, lambda c: c.set_event_callback(_CALLBACK)),
+    "GetEventCallback": (Permission.READ, lambda c: c.get_event_callback()),
+}
+
+
+def _plain() -> dict[str, str]:
+    output = {"Bucket": OUT, "ObjectKey": "plain_{index}.mp4"}
+    return submission(f"oss://{IN}/films/clip.mp4", RANGES, output)
+
+
+@pytest.mark.parametrize("action", ACTIONS)
+def test_every_action_needs_its_permission(server: ImsServed, action: str) -> None:
+    needed, call = ACTIONS[action]
+    for permission in Permission:
+        code = None
+        try:
+            call(ice(server.face, key_id=f"only.{permission}"))
+        except ClientException as error:
+            code = error.code
+        assert (code != "Forbidden") == (permission is needed), permission
+
+
+def test_an_administrator_sees_the_jobs_of_others(server: ImsServed, sdk: Any) -> None:
+    job_id = submit(sdk, **_plain())
+    assert _get(ice(server.face, key_id=ADMIN), job_id).job_id == job_id
 
 
 # --- Other SDKs ------------------------------------------------------------------------------
