@@ -19,6 +19,7 @@ from reelsplit import (
     Client,
     Input,
     InvalidRequestError,
+    JobSpec,
     Media,
     MediaState,
     NotFoundError,
@@ -81,6 +82,21 @@ def test_an_asset_is_the_input_of_a_job(client: Client, film: str, out: Path) ->
     )
     again.result()
     assert read_numbers(f"{out}/again_0.mp4") == list(range(24, 36))
+
+
+def test_a_token_outlives_the_asset_of_its_job(client: Client, film: str, out: Path) -> None:
+    media_id = client.register_media(film).media_id
+    spec = JobSpec(
+        input=Input(media_id=media_id),
+        mode=ranges((0, 1)),
+        output=Output(uri_template=f"{out}/{{index}}.mp4"),
+    )
+    first = client.submit_spec(spec, client_token="outlives")
+    client.delete_media(media_id)
+    assert client.submit_spec(spec, client_token="outlives").job_id == first.job_id
+    first.result()
+    with pytest.raises(NotFoundError):
+        client.submit_spec(spec, client_token="another")
 
 
 def test_without_being_asked_nothing_is_exported(client: Client, film: str, out: Path) -> None:

@@ -15,6 +15,8 @@ from reelsplit_server.ims.received import Received
 from reelsplit_server.ims.signatures import Claim, claim, mismatch
 
 _SKEW = timedelta(minutes=15)
+_MARGIN = timedelta(seconds=1)
+"""How much longer a nonce is remembered than its request could come again."""
 _NO_KEY = "0" * 32
 
 
@@ -78,7 +80,7 @@ class Gate:
     def _take_nonce(self, shown: Claim, now: datetime) -> asyncio.Future[None]:
         try:
             return self._nonces.claim(
-                shown.key_id, shown.nonce, now=now, expires=shown.time + _SKEW
+                shown.key_id, shown.nonce, now=now, expires=shown.time + _SKEW + _MARGIN
             )
         except NonceUsedError:
             raise ImsError(

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Callable
 from fractions import Fraction
 
 from reelsplit.types.output import Output, OverwritePolicy, VideoCodec, VideoEncoding
@@ -48,12 +47,14 @@ def job_spec(given: Parameters, buckets: Buckets, time_to_live: Fraction) -> Job
     if not output:
         raise missing("OutputConfig", "is required: OutputMediaTarget, Bucket and ObjectKey")
     user_data = given.text("UserData", most=2**16)
+    notify_url, notify_segments = _notified(user_data)
     return JobSpec(
         input=_input(config, buckets),
         mode=_mode(params),
         output=_output(output, buckets),
         user_data=user_data,
-        notify_url=_notify_url(user_data),
+        notify_url=notify_url,
+        notify_segments=notify_segments,
         time_to_live=time_to_live,
     )
 
@@ -218,17 +219,15 @@ def _rate(video: Object) -> Fraction | None:
     return _RATES.get(rate, rate)
 
 
-def _notify_url(user_data: str | None) -> str | None:
-    """The address that user data names for a callback; whether it is JSON at all is checked with
-    the rest of the spec."""
-    reader: Callable[[str], object] = json.loads
+def _notified(user_data: str | None) -> tuple[str | None, bool]:
+    """The address that user data names for callbacks, and whether it is told of each segment;
+    whether it is JSON at all is checked with the rest of the spec."""
     try:
-        value = reader(user_data) if user_data else None
+        value = json.loads(user_data) if user_data else None
     except (ValueError, RecursionError):
-        return None
-    if not isinstance(value, dict) or value.get("NotifyAddress") in (None, ""):
-        return None
-    address = value["NotifyAddress"]
-    if not isinstance(address, str):
-        raise invalid("UserData.NotifyAddress", "is no text; write an http or https URL")
-    return address
+        return None, False
+    if not isinstance(value, dict):
+        return None, False
+    data = Object("UserData", value)
+    address = data.text("NotifyAddress")
+    return address, address is not None and data.switch("NotifySegments")

@@ -161,6 +161,22 @@ class Store(Reading):
 
         return await self._database.write(work)
 
+    async def first(self, principal: str, client_token: str, request: JobSpec) -> JobRecord | None:
+        """The job that this client token made, where it made one; raises `TokenReusedError`."""
+        sent = await asyncio.to_thread(to_message, request)
+        tokens, principals = schema.tokens, schema.principals
+        query = (
+            select(tokens)
+            .join(principals, principals.c.principal_id == tokens.c.principal_id)
+            .where(principals.c.name == principal, tokens.c.client_token == client_token)
+        )
+
+        def work(connection: Connection) -> JobRecord | None:
+            row = connection.execute(query).one_or_none()
+            return None if row is None else _first_job(connection, row, sent)
+
+        return await self._database.read(work)
+
     async def property(self, name: str, make: Callable[[], bytes]) -> bytes:
         """A value that this database keeps; made at the first use."""
 

@@ -302,6 +302,9 @@ def test_addresses_in_user_data() -> None:
     assert read({"UserData": '{"NotifyAddress":""}'}).notify_url is None
     assert read({"UserData": '["NotifyAddress"]'}).notify_url is None
     assert read({"UserData": "not json"}).user_data == "not json"
+    told = read({"UserData": '{"NotifyAddress":"https://a.example","NotifySegments":true}'})
+    assert (told.notify_url, told.notify_segments) == ("https://a.example", True)
+    assert not read({"UserData": '{"NotifySegments":true}'}).notify_segments
     assert "UserData.NotifyAddress" in refused({"UserData": '{"NotifyAddress":5}'}).message
     assert refused({"UserData": "x" * 70_000}).code == WRONG
 
