@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import socket
 import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -104,3 +105,21 @@ def results(body: Any) -> list[dict[str, Any]]:
     """The segments that AiResult lists."""
     found = json.loads(body.job_result.ai_result)["SegmentationResult"]["OutputObjectResults"]
     return list(found)
+
+
+def received(line: socket.socket) -> bytes:
+    """One whole request or answer; what there is, where the connection ends before."""
+    found = b""
+    while b"\r\n\r\n" not in found:
+        part = line.recv(65536)
+        if not part:
+            return found
+        found += part
+    head, _, body = found.partition(b"\r\n\r\n")
+    rows = dict(row.lower().split(b": ", 1) for row in head.split(b"\r\n")[1:])
+    length = int(rows.get(b"content-length", b"0"))
+    while len(body) < length:
+        part = line.recv(65536)
+        assert part
+        body += part
+    return head + b"\r\n\r\n" + body

@@ -30,6 +30,7 @@ from tests.ims import (
     finished,
     ice,
     ims_served,
+    received,
     results,
     s3,
     submission,
@@ -289,12 +290,9 @@ def cutting(target: str) -> Iterator[tuple[str, list[bytes]]]:
                 client, _ = listener.accept()
                 host, _, port = target.rpartition(":")
                 with client, socket.create_connection((host, int(port))) as line:
-                    request = client.recv(2**20)
-                    if b"content-length" in request.lower() and request.endswith(b"\r\n\r\n"):
-                        request += client.recv(2**20)
-                    requests.append(request)
-                    line.sendall(request)
-                    answer = line.recv(2**20)
+                    requests.append(received(client))
+                    line.sendall(requests[-1])
+                    answer = received(line)
                     if len(requests) > 1:
                         client.sendall(answer)
 

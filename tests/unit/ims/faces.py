@@ -28,6 +28,7 @@ from reelsplit_server.ims.server import ImsServer
 from reelsplit_server.jobs.database import Database
 from reelsplit_server.storage.location import Scheme
 from reelsplit_server.storage.routes import Routes, StoreRoute
+from tests.ims import received
 from tests.unit.ims.recorded import KEY_ID, SECRET
 
 ROUTES = Routes(
@@ -83,25 +84,6 @@ class Faced:
         with socket.create_connection((host, int(port)), patience) as line:
             line.sendall(request)
             return received(line)
-
-
-def received(line: socket.socket) -> bytes:
-    """One whole answer."""
-    answer = b""
-    while b"\r\n\r\n" not in answer:
-        part = line.recv(65536)
-        if not part:
-            return answer
-        answer += part
-    head, _, body = answer.partition(b"\r\n\r\n")
-    length = int(
-        dict(row.lower().split(b": ", 1) for row in head.split(b"\r\n")[1:])[b"content-length"]
-    )
-    while len(body) < length:
-        part = line.recv(65536)
-        assert part
-        body += part
-    return head + b"\r\n\r\n" + body
 
 
 @contextmanager

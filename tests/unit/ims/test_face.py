@@ -16,8 +16,8 @@ import pytest
 from reelsplit_server.app.errors import AppError, Kind, Violation, invalid, job_not_found
 from reelsplit_server.ims.received import MOST_BYTES
 from reelsplit_server.ims.server import ImsServer
-from tests.ims import ice, submission, submit
-from tests.unit.ims.faces import Faced, facing, received
+from tests.ims import ice, received, submission, submit
+from tests.unit.ims.faces import Faced, facing
 from tests.unit.ims.recorded import NAMES, NOW, raw
 
 pytest.importorskip("alibabacloud_ice20201109")
