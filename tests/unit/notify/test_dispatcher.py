@@ -15,6 +15,7 @@ import pytest
 
 from reelsplit import JobState
 from reelsplit_server.access.principals import user_id
+from reelsplit_server.jobs.database import StoreUnavailableError
 from reelsplit_server.notify.accounts import EventCallback
 from reelsplit_server.notify.dispatcher import DAY, QUICK, Patience
 from tests.receiver import Call, Receiver
@@ -494,17 +495,19 @@ async def test_a_day_passes_also_for_those_that_wait_behind(
 
 
 async def test_a_database_that_fails_is_no_reason_to_flood_a_receiver(
-    tell: Telling, receiver: Receiver
+    tell: Telling, receiver: Receiver, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    job = await tell.job(receiver.url)
-    await tell.finish(job)
-    receiver.answer = lambda _: 0.3
-    tell.begin()
-    await calls(receiver, 1)
-    await tell.keep.force("ALTER TABLE outbox RENAME TO gone")
-    await asyncio.sleep(1.0)
-    await tell.keep.force("ALTER TABLE gone RENAME TO outbox")
-    assert len(receiver.calls) == 1
+    async def full(_: object) -> None:
+        raise StoreUnavailableError("the disk is full")
+
+    await tell.finish(await tell.job(receiver.url))
+    with monkeypatch.context() as broken:
+        broken.setattr(tell.keep.database, "write", full)
+        tell.begin()
+        await calls(receiver, 1)
+        # Long enough for many calls, and too short for the next one that is meant.
+        await asyncio.sleep(1.0)
+        assert len(receiver.calls) == 1
     await tell.end()
     tell.begin()
     await tell.done()
