@@ -41,6 +41,8 @@ from tests.media import MEDIA, real
 from tests.media import footage as footage_names
 from tests.services import Service
 
+# The SDK asks for the time in a way that newer versions of Python warn of.
+pytestmark = pytest.mark.filterwarnings("ignore:.*utcnow:DeprecationWarning")
 pytest.importorskip("alibabacloud_ice20201109")
 from alibabacloud_ice20201109 import models
 from alibabacloud_tea_openapi.exceptions import ClientException

@@ -20,6 +20,8 @@ from tests.ims import ice, received, submission, submit
 from tests.unit.ims.faces import Faced, facing
 from tests.unit.ims.recorded import NAMES, NOW, raw
 
+# The SDK asks for the time in a way that newer versions of Python warn of.
+pytestmark = pytest.mark.filterwarnings("ignore:.*utcnow:DeprecationWarning")
 pytest.importorskip("alibabacloud_ice20201109")
 from alibabacloud_ice20201109 import models
 from alibabacloud_tea_openapi.exceptions import (
