@@ -19,6 +19,8 @@ from typing import Any
 
 import av
 import pytest
+from alibabacloud_ice20201109 import models
+from alibabacloud_tea_openapi.exceptions import ClientException
 
 from reelsplit import Client, OverwritePolicy, every, ranges
 from reelsplit_server.access.permissions import Permission
@@ -43,10 +45,6 @@ from tests.services import Service
 
 # The SDK asks for the time in a way that newer versions of Python warn of.
 pytestmark = pytest.mark.filterwarnings("ignore:.*utcnow:DeprecationWarning")
-pytest.importorskip("alibabacloud_ice20201109")
-from alibabacloud_ice20201109 import models
-from alibabacloud_tea_openapi.exceptions import ClientException
-
 _RANGE = "InvalidParameter.OutOfRange"
 ADMIN = "adminAccessKeyId"
 OTHER, READER, NARROW = "otherAccessKeyId", "readerAccessKeyId", "narrowAccessKeyId"

@@ -12,6 +12,13 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from alibabacloud_ice20201109 import models
+from alibabacloud_tea_openapi.exceptions import (
+    ClientException,
+    ServerException,
+    ThrottlingException,
+)
+from alibabacloud_tea_openapi.utils import Utils
 
 from reelsplit_server.app.errors import AppError, Kind, Violation, invalid, job_not_found
 from reelsplit_server.ims.received import MOST_BYTES
@@ -22,15 +29,6 @@ from tests.unit.ims.recorded import NAMES, NOW, raw
 
 # The SDK asks for the time in a way that newer versions of Python warn of.
 pytestmark = pytest.mark.filterwarnings("ignore:.*utcnow:DeprecationWarning")
-pytest.importorskip("alibabacloud_ice20201109")
-from alibabacloud_ice20201109 import models
-from alibabacloud_tea_openapi.exceptions import (
-    ClientException,
-    ServerException,
-    ThrottlingException,
-)
-from alibabacloud_tea_openapi.utils import Utils
-
 JOB = "0123456789abcdef" * 2
 OUTPUT = {"Bucket": "test-bucket", "ObjectKey": "a_{index}.mp4"}
 SPLIT = {"Mode": "BasicClipSplit"}

@@ -65,6 +65,7 @@ def signed_places(name: str) -> Iterator[int]:
 @pytest.mark.parametrize("name", [n for n in NAMES if n[:2] in ("01", "03", "14", "15", "21")])
 def test_no_signed_byte_can_be_another(name: str) -> None:
     request = raw(name)
+    assert is_signed(request)
     places = list(signed_places(name))
     assert len(places) > 200
     for place in places:
