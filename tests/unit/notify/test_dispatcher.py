@@ -500,13 +500,14 @@ async def test_a_database_that_fails_is_no_reason_to_flood_a_receiver(
     async def full(_: object) -> None:
         raise StoreUnavailableError("the disk is full")
 
+    receiver.answer = lambda number: 200 if number else 0.5
+    tell.begin()
     await tell.finish(await tell.job(receiver.url))
+    await calls(receiver, 1)
     with monkeypatch.context() as broken:
         broken.setattr(tell.keep.database, "write", full)
-        tell.begin()
-        await calls(receiver, 1)
         # Long enough for many calls, and too short for the next one that is meant.
-        await asyncio.sleep(1.0)
+        await asyncio.sleep(1.5)
         assert len(receiver.calls) == 1
     await tell.end()
     tell.begin()
