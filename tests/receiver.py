@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import ssl
 import threading
 import time
 from collections.abc import Callable
@@ -35,8 +36,13 @@ class Receiver:
     """``answer`` says for each call, counted from 0, the status; or seconds to wait before a 200;
     or None to break the connection without one."""
 
-    def __init__(self, answer: Callable[[int], int | float | None] = lambda _: 200) -> None:
+    def __init__(
+        self,
+        answer: Callable[[int], int | float | None] = lambda _: 200,
+        tls: ssl.SSLContext | None = None,
+    ) -> None:
         self.answer = answer
+        self._tls = tls
         self.calls: list[Call] = []
         self.port = 0
         self.headers: dict[str, str] = {}
@@ -45,7 +51,8 @@ class Receiver:
 
     @property
     def url(self) -> str:
-        return f"http://127.0.0.1:{self.port}/hook?token=t"
+        scheme = "http" if self._tls is None else "https"
+        return f"{scheme}://127.0.0.1:{self.port}/hook?token=t"
 
     @property
     def events(self) -> list[str]:
@@ -89,6 +96,10 @@ class Receiver:
 
         self._server = ThreadingHTTPServer(("127.0.0.1", self.port), Handler)
         self._server.daemon_threads = True
+        if self._tls is not None:
+            self._server.socket = self._tls.wrap_socket(
+                self._server.socket, server_side=True, do_handshake_on_connect=False
+            )
         self.port = self._server.server_port
         threading.Thread(target=self._server.serve_forever, args=(0.02,), daemon=True).start()
         return self

@@ -68,6 +68,7 @@ class Keyed:
     alice: str
     bob: str
     boss: str
+    chief: str
     narrow: str
 
 
@@ -95,6 +96,7 @@ def keyed(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Keyed]:
         "alice": token("alice", *ordinary),
         "bob": token("bob", *ordinary),
         "boss": token("boss", *everything),
+        "chief": token("alice", *everything),
         "narrow": token("alice", *ordinary, read=[str(root / "in")], write=[str(root / "narrow")]),
     }
     with served(folder, workers=1) as server:
@@ -233,6 +235,9 @@ def test_pages_and_tokens_of_an_admin_are_of_no_use_to_others(keyed: Keyed) -> N
             _ended(alice, keyed)
         page = boss.list_page(page_size=1)
         assert page.next_page_token
+        with _client(keyed, keyed.chief) as chief, pytest.raises(InvalidRequestError):
+            # Of the same principal, but of another list.
+            alice.list_page(page_size=1, page_token=chief.list_page(page_size=1).next_page_token)
         for use in (
             lambda: alice.list_page(page_size=1, page_token=page.next_page_token),
             lambda: next(iter(alice.watch_jobs(resume_token=page.watch_token))),

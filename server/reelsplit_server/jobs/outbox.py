@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import NamedTuple
 
-from sqlalchemy import Connection, Row, bindparam, insert, literal, select
+from sqlalchemy import Connection, bindparam, insert, literal, select
 
 from reelsplit.types.event import JobEvent, JobStateChanged, SegmentChanged
 from reelsplit.types.segment import SegmentState
@@ -52,14 +52,25 @@ def told(event: JobEvent) -> int:
             return 0
 
 
-def concerned(connection: Connection, job_id: str) -> Row[Any]:
-    """Whose a job is, and who is to be told of it: ``principal``, ``notifies``, ``key_id``; and
-    of the account-wide address ``url``, ``tells_ends`` and ``tells_segments``, or None."""
-    return connection.execute(_CONCERNED, {"of_job": job_id}).one()
+class Concerned(NamedTuple):
+    """Whose a job is, and who is to be told of it; the last three are those of the account-wide
+    address, where there is one."""
+
+    principal: str
+    notifies: int | None
+    key_id: str | None
+    url: str | None
+    tells_ends: bool | None
+    tells_segments: bool | None
 
 
-def enqueue(transaction: Transaction, row: Row[Any], event: JobEvent) -> None:
-    """Put an event into the outbox, once for each address of a `concerned` row that wants it."""
+def concerned(connection: Connection, job_id: str) -> Concerned:
+    """Who is concerned by what happens to a job."""
+    return Concerned(*connection.execute(_CONCERNED, {"of_job": job_id}).one())
+
+
+def enqueue(transaction: Transaction, row: Concerned, event: JobEvent) -> None:
+    """Put an event into the outbox, once for each address that wants it."""
     kind = told(event)
     if not kind:
         return

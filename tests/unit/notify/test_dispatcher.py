@@ -7,11 +7,13 @@ import hashlib
 import hmac
 import itertools
 import socket
+import ssl
 from collections.abc import AsyncIterator, Iterator
 from datetime import timedelta
 from pathlib import Path
 
 import pytest
+import trustme
 
 from reelsplit import JobState
 from reelsplit_server.access.principals import user_id
@@ -436,6 +438,32 @@ async def test_a_host_that_is_not_listed_any_more_is_not_called(
     assert receiver.calls == []
 
 
+async def test_over_tls_the_certificate_must_be_the_addresss_own(
+    tell: Telling, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    authority = trustme.CA()
+    authority.cert_pem.write_to_path(tmp_path / "ca.pem")
+    contexts = []
+    for name in ("127.0.0.1", "other.example.com"):
+        context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+        authority.issue_cert(name).configure_cert(context)
+        contexts.append(context)
+    with Receiver(tls=contexts[0]) as good, Receiver(tls=contexts[1]) as wrong:
+        await tell.finish(await tell.job(good.url))
+        tell.begin()
+        await tried(tell, 1)
+        assert good.calls == []
+        await tell.end()
+        monkeypatch.setenv("SSL_CERT_FILE", str(tmp_path / "ca.pem"))
+        tell.begin()
+        tell.turn(2 * SECOND)
+        await tell.done()
+        assert len(good.calls) == 1
+        await tell.finish(await tell.job(wrong.url))
+        await tried(tell, 1)
+        assert wrong.calls == []
+
+
 # --- Patience --------------------------------------------------------------------------------
 
 
@@ -500,13 +528,14 @@ async def test_a_database_that_fails_is_no_reason_to_flood_a_receiver(
     async def full(_: object) -> None:
         raise StoreUnavailableError("the disk is full")
 
+    receiver.answer = lambda number: 200 if number else 0.5
+    tell.begin()
     await tell.finish(await tell.job(receiver.url))
+    await calls(receiver, 1)
     with monkeypatch.context() as broken:
         broken.setattr(tell.keep.database, "write", full)
-        tell.begin()
-        await calls(receiver, 1)
         # Long enough for many calls, and too short for the next one that is meant.
-        await asyncio.sleep(1.0)
+        await asyncio.sleep(1.5)
         assert len(receiver.calls) == 1
     await tell.end()
     tell.begin()
