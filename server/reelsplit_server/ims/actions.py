@@ -8,6 +8,8 @@ from dataclasses import dataclass
 from fractions import Fraction
 from typing import Any
 
+import structlog
+
 from reelsplit.types.segment import Segment
 from reelsplit_server.access.callers import Caller
 from reelsplit_server.app.buckets import Buckets
@@ -19,6 +21,7 @@ from reelsplit_server.ims.job_answers import JOB_TYPE, STATES, job_answer, job_r
 from reelsplit_server.ims.parameters import Parameters
 from reelsplit_server.ims.spec import job_spec
 
+log = structlog.get_logger(__name__)
 Answer = dict[str, Any]
 Action = Callable[[Caller, Parameters], Awaitable[Answer]]
 _MOST_IDS = 100
@@ -63,6 +66,7 @@ class JobActions:
         spec = await asyncio.to_thread(job_spec, *read) if large else job_spec(*read)
         token = given.text("ClientToken", most=2**10) or ""
         job = await cases.jobs.submit(caller, token, spec)
+        log.info("job_submitted", job_id=job.job_id, principal=caller.principal)
         return {"JobId": job.job_id}
 
     async def get(self, caller: Caller, given: Parameters) -> Answer:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
+import structlog
+
 from reelsplit.types.media import Media
 from reelsplit_server.access.callers import Caller
 from reelsplit_server.app.errors import AppError, Kind
@@ -13,6 +15,7 @@ from reelsplit_server.ims.errors import invalid, missing, translated
 from reelsplit_server.ims.media_answers import BUSINESS_TYPE, DETAILS, STATES, media_answer
 from reelsplit_server.ims.parameters import Parameters
 
+log = structlog.get_logger(__name__)
 _MOST_IDS = 100
 _ONLY_VIDEO = "this server keeps videos only"
 
@@ -65,7 +68,9 @@ class MediaActions:
             details=details,
             again=Again.REPLACE if given.switch("Overwrite") else Again.KEEP,
         )
-        return {"MediaId": asset.media.media_id}
+        media_id = asset.media.media_id
+        log.info("media_registered", media_id=media_id, principal=caller.principal)
+        return {"MediaId": media_id}
 
     async def get(self, caller: Caller, given: Parameters) -> Answer:
         """GetMediaInfo, by MediaId or InputURL."""
