@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -55,7 +54,7 @@ class Credentials:
         ends by itself."""
         version, swept = b"", 0.0
         while True:
-            with contextlib.suppress(StoreUnavailableError):
+            try:
                 found = await self.table.version()
                 if found != version:
                     await self.keys.load()
@@ -65,4 +64,9 @@ class Credentials:
                 if swept <= 0:
                     await self.nonces.sweep(datetime.now(UTC))
                     swept = _SWEEP
+            except StoreUnavailableError:
+                pass
+            except Exception:
+                # Nothing may end this loop: keys that are disabled would go on.
+                log.exception("access_keys_not_read")
             await asyncio.sleep(_LOOK)

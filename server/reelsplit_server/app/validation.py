@@ -151,6 +151,17 @@ class Checker:
             return None
         return place
 
+    def folder(self, at: str, name: str, text: str, place: location.Location) -> None:
+        """Check the folder of a template for files: what stands for a placeholder must not decide
+        whose folder it is."""
+        if place.scheme is not location.Scheme.FILE:
+            return
+        folder = "/"
+        with contextlib.suppress(location.LocationError):
+            folder = location.parse(text[: text.find("{")].rpartition("/")[0]).path
+        if not self._reach.folder("write", folder):
+            self._out_of_reach(at, name, "write")
+
     def _out_of_reach(self, at: str, name: str, verb: Verb) -> None:
         description = (
             f"lies where this access key may not {verb}; its operator gives keys their folders, "
@@ -286,13 +297,8 @@ class Checker:
         ]
         first, second = (template.expand(text, sample) for sample in samples)
         place = self._place(parent, "uri_template", first, output.endpoint, "write")
-        if place is not None and place.scheme is location.Scheme.FILE:
-            # What stands for a placeholder must not decide whose folder it is.
-            folder = "/"
-            with contextlib.suppress(location.LocationError):
-                folder = location.parse(text[: text.find("{")].rpartition("/")[0]).path
-            if not self._reach.folder("write", folder):
-                self._out_of_reach(parent, "uri_template", "write")
+        if place is not None:
+            self.folder(parent, "uri_template", text, place)
         if place is not None:
             with contextlib.suppress(location.LocationError):
                 other = location.parse(second)

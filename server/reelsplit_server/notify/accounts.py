@@ -67,10 +67,14 @@ class Accounts:
 
         return await self._database.read(work)
 
-    async def secret(self, principal: str) -> str | None:
-        """The secret that account-wide callbacks about a principal's jobs are signed with."""
-        found = await self.get(principal) or await self.get(_EVERYBODY)
-        return None if found is None else found.secret
+    async def secret(self, principal: str, url: str) -> str | None:
+        """The secret that account-wide callbacks about a principal's jobs are signed with, as
+        long as this is the address: another's secret is nothing for it."""
+        for name in (principal, _EVERYBODY):
+            found = await self.get(name)
+            if found is not None and found.url == url:
+                return found.secret
+        return None
 
     async def _put(self, principal: str, callback: EventCallback | None) -> None:
         table = schema.callbacks

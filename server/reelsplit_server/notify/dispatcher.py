@@ -183,32 +183,46 @@ class Dispatcher:
 
     async def _tell(self, entry: Entry) -> bool:
         """Tell one event; answers whether the next one may follow at once."""
+        error = await self._try(entry)
+        if error is None:
+            await self._outbox.told(entry)
+            return True
+        now = self._clock()
+        pause = self._patience.after(entry.tries + 1, now - entry.create_time)
+        if pause is not None:
+            await self._outbox.put_off(entry, now + timedelta(seconds=pause), error)
+            return False
+        await self._outbox.give_up(entry, error)
+        log.warning(
+            "callback_given_up",
+            job_id=entry.event.job_id,
+            sequence=entry.event.sequence,
+            tries=entry.tries + 1,
+            error=error,
+        )
+        return True
+
+    async def _try(self, entry: Entry) -> str | None:
+        """Send an event once; answers why it was not confirmed, or None where it was."""
         try:
             content = body(entry, self._names)
             secret = await self._secret(entry)
             timestamp = int(self._clock().timestamp())
-            made = headers(entry, content, secret, timestamp)
-            await self._delivery.post(entry.url, made, content)
-        except (DeliveryError, VaultError) as error:
-            now = self._clock()
-            pause = self._patience.after(entry.tries + 1, now - entry.create_time)
-            if pause is not None:
-                await self._outbox.put_off(entry, now + timedelta(seconds=pause), str(error))
-                return False
-            await self._outbox.give_up(entry, str(error))
-            log.warning(
-                "callback_given_up",
-                job_id=entry.event.job_id,
-                sequence=entry.event.sequence,
-                tries=entry.tries + 1,
-                error=str(error),
+            await self._delivery.post(
+                entry.url, headers(entry, content, secret, timestamp), content
             )
-        else:
-            await self._outbox.told(entry)
-        return True
+        except (DeliveryError, VaultError) as error:
+            return str(error)
+        except StoreUnavailableError:
+            raise
+        except Exception:
+            # Put off like the others: tried at once again, it would be so for ever.
+            log.exception("callback_failed", job_id=entry.event.job_id)
+            return "the server met a fault of its own; its log has the details"
+        return None
 
     async def _secret(self, entry: Entry) -> str | None:
         if entry.account:
-            return await self._accounts.secret(entry.principal)
+            return await self._accounts.secret(entry.principal, entry.url)
         key = self._keys.find(entry.key_id) if entry.key_id is not None else None
         return None if key is None else self._keys.secret(key)

@@ -21,7 +21,7 @@ from reelsplit_server.jobs.database import StoreUnavailableError
 from reelsplit_server.notify.accounts import EventCallback
 from reelsplit_server.notify.dispatcher import DAY, QUICK, Patience
 from tests.receiver import Call, Receiver
-from tests.unit.notify.telling import NAMES, VAULT, Telling, telling
+from tests.unit.notify.telling import NAMES, Telling, telling
 
 SECOND, DAYS = timedelta(seconds=1), timedelta(days=1)
 
@@ -226,6 +226,39 @@ async def test_those_who_set_no_address_have_that_of_all(tell: Telling, receiver
     assert await tell.waiting() == []
 
 
+async def test_an_address_is_signed_with_its_own_secret_or_none(
+    tell: Telling, receiver: Receiver
+) -> None:
+    """A secret of the operator's is nothing for an address that a caller has chosen."""
+    await tell.accounts.set("me", EventCallback(url=receiver.url, secret="mine"))
+    await tell.finish(await tell.job(None))
+    await tell.accounts.set_default(EventCallback(url="http://other/", secret="the operator's"))
+    await tell.accounts.set("me", None)
+    tell.begin()
+    (call,) = await calls(receiver, 1)
+    assert "x-ice-signature" not in call.headers
+
+
+async def test_a_fault_of_our_own_is_put_off_like_the_others(
+    tell: Telling, receiver: Receiver, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def broken(*_: object) -> bytes:
+        raise TypeError("a fault")
+
+    with monkeypatch.context() as within:
+        within.setattr("reelsplit_server.notify.dispatcher.body", broken)
+        await tell.finish(await tell.job(receiver.url))
+        tell.begin()
+        await tried(tell, 1)
+    (entry,) = await tell.waiting()
+    assert (entry.tries, entry.error) == (
+        1,
+        "the server met a fault of its own; its log has the details",
+    )
+    tell.turn(2 * SECOND)
+    await tell.done()
+
+
 async def test_an_address_that_is_both_is_told_once(tell: Telling, receiver: Receiver) -> None:
     await tell.accounts.set("me", EventCallback(url=receiver.url))
     await tell.finish(await tell.job(receiver.url))
@@ -236,15 +269,14 @@ async def test_an_address_that_is_both_is_told_once(tell: Telling, receiver: Rec
 
 async def test_secrets_of_accounts_are_not_kept_in_the_clear(tell: Telling) -> None:
     await tell.accounts.set("me", EventCallback(url="http://x/", secret="TestKey001"))
-    assert await tell.accounts.secret("me") == "TestKey001"
+    assert await tell.accounts.secret("me", "http://x/") == "TestKey001"
     kept = b"".join(path.read_bytes() for path in tell.keep.path.parent.glob("reelsplit.db*"))
     assert b"http://x/" in kept
     assert b"TestKey001" not in kept
     # Moved to another's row it does not open.
     await tell.keep.force("UPDATE callbacks SET principal = 'you'")
     with pytest.raises(Exception, match="another key"):
-        await tell.accounts.secret("you")
-    assert VAULT is not None
+        await tell.accounts.secret("you", "http://x/")
 
 
 # --- Receivers that do not confirm -----------------------------------------------------------
