@@ -1,7 +1,7 @@
 """Our own detector on a local file without a server, in as many processes as wanted.
 
-    from benchmarks.finding import find
-    boundaries = find(Path("film.mp4"), ShotSettings(), processes=2)
+from benchmarks.finding import find
+boundaries = find(Path("film.mp4"), ShotSettings(), processes=2)
 """
 
 from __future__ import annotations

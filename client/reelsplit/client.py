@@ -59,6 +59,7 @@ class Client:
         reports: Sequence[ReportKind] | ReportOptions | None = None,
         user_data: Json = None,
         notify_url: str | None = None,
+        notify_segments: bool = False,
         labels: Mapping[str, str] | None = None,
         priority: int | None = None,
         timeout: Seconds | None = None,
@@ -71,7 +72,8 @@ class Client:
         ``input`` is a location that the server reads, not a file of this machine; ``output`` a
         location with ``{index}``. Without an output the segments are only found. The times are
         the job's, in seconds. ``user_data`` is at most 512 bytes: a string is taken as JSON
-        already, anything else is written as JSON.
+        already, anything else is written as JSON. ``notify_url`` is called at the end of the job,
+        and with ``notify_segments`` also for each segment that is published.
 
         A job is made once, however often this call is repeated inside. To be able to repeat it
         after a crash of your own, pass a ``client_token`` that you keep.
@@ -83,6 +85,7 @@ class Client:
             reports=reports,
             user_data=user_data,
             notify_url=notify_url,
+            notify_segments=notify_segments,
             labels=labels,
             priority=priority,
             timeout=timeout,

@@ -16,24 +16,48 @@ from pathlib import Path
 
 import structlog
 
+from reelsplit_server.access.certificates import Certificates
+from reelsplit_server.access.credentials import Credentials
+from reelsplit_server.access.outbound import Outbound
 from reelsplit_server.access.principals import Principals
+from reelsplit_server.access.vault import VaultError
+from reelsplit_server.app.addresses import check_address
 from reelsplit_server.app.bounds import Bounds
+from reelsplit_server.app.buckets import Buckets
+from reelsplit_server.app.callbacks import Callbacks
 from reelsplit_server.app.jobs import Jobs
+from reelsplit_server.app.media import MediaLibrary
 from reelsplit_server.app.tokens import Sealer
 from reelsplit_server.app.watching import Watching
+from reelsplit_server.assets.files import Files
+from reelsplit_server.assets.prober import ProbeLimits, Prober
+from reelsplit_server.assets.store import MediaStore
 from reelsplit_server.engine.local import LocalEngine
+from reelsplit_server.ims.actions import UseCases
+from reelsplit_server.ims.face import Face
+from reelsplit_server.ims.gate import Gate as ImsGate
+from reelsplit_server.ims.server import ImsServer
 from reelsplit_server.jobs.database import Database, StoreUnavailableError
 from reelsplit_server.jobs.log import EventLog
+from reelsplit_server.jobs.outbox import told
+from reelsplit_server.jobs.records import StoredEvent
 from reelsplit_server.jobs.scheduler import Scheduler
 from reelsplit_server.jobs.store import Store
 from reelsplit_server.jobs.units import Limits
+from reelsplit_server.notify.accounts import Accounts, EventCallback, EventNames
+from reelsplit_server.notify.delivery import Delivery
+from reelsplit_server.notify.dispatcher import DAY, QUICK, Dispatcher
+from reelsplit_server.notify.entries import Outbox
 from reelsplit_server.rpc.interceptors import Gate
-from reelsplit_server.rpc.server import Identity, RpcServer
+from reelsplit_server.rpc.server import RpcServer
 from reelsplit_server.settings import Settings, cores
 from reelsplit_server.store_setup import routes, stores
 
 log = structlog.get_logger(__name__)
+DATABASE = "reelsplit.db"
 _SWEEP = 3600.0
+_YEAR = Fraction(365 * 86400)
+"""How long jobs of the IMS face are kept, where the settings allow that."""
 _ANSWERS = 2.0
 """How long calls under way may take to be answered at the end, in seconds."""
 
@@ -72,45 +96,124 @@ async def running(settings: Settings) -> AsyncIterator[str]:
     async with AsyncExitStack() as stack:
         folder = stack.enter_context(data_folder(settings.data_dir))
         events = EventLog()
-        database = Database(folder / "reelsplit.db", events.commit, lambda: datetime.now(UTC))
-        engine = LocalEngine(settings.workers, folder / "scratch", stores(settings))
+        bell = asyncio.Event()
+
+        def committed(happened: list[StoredEvent]) -> None:
+            events.commit(happened)
+            prober.committed(happened)
+            if any(told(stored.event) for stored in happened):
+                bell.set()
+
+        database = Database(folder / DATABASE, committed, _now)
         stack.push_async_callback(database.close)
+        await asyncio.to_thread(database.open)
+        # What may keep the server from starting is looked at before workers are started.
+        access = await _access(settings, folder, database)
+        tokens = {name: token.get_secret_value() for name, token in settings.tokens.items()}
+        principals = Principals(tokens, access.keys)
+        _check_open(settings, principals)
+        certificates = _certificates(settings)
+        engine = LocalEngine(settings.workers, folder / "scratch", stores(settings))
         stack.push_async_callback(engine.stop)
-        await asyncio.gather(asyncio.to_thread(database.open), engine.start())
+        await engine.start()
         store = Store(database)
+        guard = Outbound(hosts=settings.callback_hosts, networks=settings.callback_networks)
+        accounts, dispatcher = _callbacks(settings, database, access, guard, bell)
+        await accounts.set_default(_default_callback(settings, guard))
         scheduler = Scheduler(store, events, engine, _limits(settings, folder / "scratch"))
         sealer = Sealer(await store.property("token_key", lambda: secrets.token_bytes(32)))
-        jobs = Jobs(store, events, scheduler, sealer, _bounds(settings))
+        assets, bounds = MediaStore(database), _bounds(settings, guard)
+        prober = Prober(assets, engine, _probe_limits(settings, folder / "scratch"))
+        jobs = Jobs(store, events, scheduler, sealer, bounds, assets)
+        media = MediaLibrary(assets, prober, Files(engine), sealer, bounds)
         watching = Watching(jobs, store, events, sealer, settings.max_watches)
-        tokens = {name: token.get_secret_value() for name, token in settings.tokens.items()}
-        gate = Gate(Principals(tokens), settings.max_calls, settings.max_streams)
-        server = RpcServer(jobs, watching, gate, most_message_bytes=settings.max_message_bytes)
+        gate = Gate(principals, settings.max_calls, settings.max_streams)
+        server = RpcServer(
+            jobs, watching, media, gate, most_message_bytes=settings.max_message_bytes
+        )
+        certificates = _certificates(settings)
+        cases = UseCases(
+            jobs=jobs,
+            media=media,
+            callbacks=Callbacks(accounts, guard),
+            buckets=Buckets(bounds.routes),
+            time_to_live=min(_YEAR, bounds.most_time_to_live),
+        )
+        ims = _ims(settings, cases, access, certificates)
         try:
-            address = server.bind(settings.listen, _identity(settings))
+            address = server.bind(settings.listen, certificates)
+            ims_address = ims.bind(settings.ims_listen) if ims and settings.ims_listen else None
         except OSError as error:
             raise StartError(str(error)) from error
         await scheduler.start()
+        dispatcher.start()
+        prober.start()
         await server.start()
-        sweeper = asyncio.create_task(_sweep(store))
+        if ims is not None:
+            await ims.start()
+            log.info("serving_ims", address=ims_address)
+        sweeper = asyncio.create_task(_sweep(store, assets))
+        follower = asyncio.create_task(access.follow())
         log.info("serving", address=address, workers=settings.workers, data_dir=str(folder))
         try:
             yield address
         finally:
             log.info("draining", grace=settings.grace)
             sweeper.cancel()
+            follower.cancel()
             await server.drain()
             jobs.draining = True
             await scheduler.stop(settings.grace)
+            await prober.stop()
+            await dispatcher.stop()
             events.wake_all()
+            if ims is not None:
+                await ims.stop(_ANSWERS)
             await server.stop(_ANSWERS)
     log.info("stopped")
 
 
-async def _sweep(store: Store) -> None:
+async def _access(settings: Settings, folder: Path, database: Database) -> Credentials:
+    try:
+        return await Credentials.open(
+            database, folder, key_file=settings.secret_key_file, most_nonces=settings.max_nonces
+        )
+    except VaultError as error:
+        raise StartError(str(error)) from error
+
+
+def _check_open(settings: Settings, principals: Principals) -> None:
+    """Refuse to serve anybody on the network who shows nothing, unless that is asked for."""
+    shut = principals.required or settings.tls_client_ca is not None
+    if not (shut or settings.loopback or settings.allow_insecure_listen):
+        raise StartError(
+            f"listening on {settings.listen} would let anybody on the network use this server: "
+            "make an access key with reelsplit keys create, give tokens in REELSPLIT_TOKENS or "
+            "--tls-client-ca, or --allow-insecure-listen"
+        )
+
+
+def _ims(
+    settings: Settings, cases: UseCases, access: Credentials, certificates: Certificates | None
+) -> ImsServer | None:
+    if settings.ims_listen is None:
+        return None
+    if not access.keys.has_active:
+        raise StartError(
+            "the IMS face is never served without access keys: make one with reelsplit keys "
+            "create, or leave out --ims-listen"
+        )
+    gate = ImsGate(access.keys, access.nonces, _now, settings.ims_requests_per_second)
+    context = certificates.context() if certificates is not None else None
+    return ImsServer(Face(cases, gate, settings.max_calls), context)
+
+
+async def _sweep(store: Store, assets: MediaStore) -> None:
     while True:
         with contextlib.suppress(StoreUnavailableError):
             while expired := await store.sweep():
                 log.info("jobs_forgotten", count=len(expired))
+            await assets.sweep()
         await asyncio.sleep(_SWEEP)
 
 
@@ -125,9 +228,14 @@ def _limits(settings: Settings, scratch: Path) -> Limits:
     )
 
 
-def _bounds(settings: Settings) -> Bounds:
+def _probe_limits(settings: Settings, scratch: Path) -> ProbeLimits:
+    return ProbeLimits(scratch=scratch, tries=settings.tries, most_pixels=settings.max_pixels)
+
+
+def _bounds(settings: Settings, callbacks: Outbound) -> Bounds:
     return Bounds(
         routes=routes(settings),
+        callbacks=callbacks,
         most_ranges=settings.max_ranges,
         most_frame_rate=settings.max_frame_rate,
         most_template=settings.max_template,
@@ -143,14 +251,48 @@ def _seconds(value: timedelta | None) -> Fraction | None:
     return None if value is None else Fraction(value.total_seconds())
 
 
-def _identity(settings: Settings) -> Identity | None:
+def _callbacks(
+    settings: Settings,
+    database: Database,
+    access: Credentials,
+    guard: Outbound,
+    bell: asyncio.Event,
+) -> tuple[Accounts, Dispatcher]:
+    names = EventNames(job=settings.callback_job_event, segment=settings.callback_segment_event)
+    accounts = Accounts(database, access.vault, names)
+    return accounts, Dispatcher(
+        Outbox(database),
+        Delivery(guard, settings.callback_timeout),
+        accounts,
+        access.keys,
+        names=names,
+        patience=DAY if settings.callback_retries == "day" else QUICK,
+        bell=bell,
+        clock=_now,
+    )
+
+
+def _default_callback(settings: Settings, guard: Outbound) -> EventCallback | None:
+    url, secret = settings.callback_url, settings.callback_secret
+    if url is None:
+        return None
+    if why := check_address(url, guard):
+        raise StartError(f"--callback-url {why}")
+    return EventCallback(
+        url=url, secret=None if secret is None else secret.get_secret_value(), event_types=()
+    )
+
+
+def _now() -> datetime:
+    return datetime.now(UTC)
+
+
+def _certificates(settings: Settings) -> Certificates | None:
     if settings.tls_certificate is None or settings.tls_key is None:
         return None
     try:
-        return Identity(
-            certificate=settings.tls_certificate.read_bytes(),
-            key=settings.tls_key.read_bytes(),
-            client_ca=settings.tls_client_ca.read_bytes() if settings.tls_client_ca else None,
-        )
+        return Certificates(settings.tls_certificate, settings.tls_key, settings.tls_client_ca)
     except OSError as error:
-        raise StartError(f"{error.filename} cannot be read: {error.strerror}") from error
+        # `ssl.SSLError` is one, and names no file.
+        named = error.filename or f"{settings.tls_certificate} with {settings.tls_key}"
+        raise StartError(f"{named} cannot be read: {error.strerror or error}") from error

@@ -27,7 +27,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     try:
         settings = read_settings(given)
     except (ValidationError, SettingsError, ValueError) as error:
-        print(f"reelsplit serve: {_readable(error)}", file=sys.stderr)
+        print(f"reelsplit serve: {readable(error)}", file=sys.stderr)
         return 2
     telemetry.configure(settings.log_level, settings.log_format)
     try:
@@ -71,7 +71,8 @@ def _announce(path: Path, address: str) -> None:
         made.replace(path)
 
 
-def _readable(error: Exception) -> str:
+def readable(error: Exception) -> str:
+    """What is wrong with the settings, in a line, without their values."""
     if not isinstance(error, ValidationError):
         return str(error)
     lines = []

@@ -23,6 +23,7 @@ from reelsplit_server.store_settings import StoreSettings
 
 _TOKEN = re.compile(r"[!-~]{16,4096}")
 _BUCKET = re.compile(r"(s3|gs|oss)://[A-Za-z0-9][A-Za-z0-9._-]{1,221}")
+_EVENT = re.compile(r"[A-Za-z0-9._-]{1,64}")
 CONFIG_VARIABLE = "REELSPLIT_CONFIG"
 
 
@@ -58,6 +59,17 @@ class Settings(BaseSettings):
 
     listen: str = Field(
         "127.0.0.1:50051", description="Where gRPC is served: HOST:PORT; port 0 takes a free one."
+    )
+    ims_listen: str | None = Field(
+        None,
+        description="Where the HTTP face in the dialect of Intelligent Media Services is served, "
+        "as HOST:PORT; without it there is none. It needs an access key.",
+    )
+    ims_requests_per_second: float | None = Field(
+        None,
+        gt=0,
+        description="How many requests one access key may send to that face in a second; as many "
+        "as it likes by default.",
     )
     data_dir: Path = Field(_data_dir(), description="The folder of the database and working files.")
     root: list[Path] = Field(
@@ -121,8 +133,46 @@ class Settings(BaseSettings):
         description='Bearer tokens by principal, as JSON: {"name": "token"}. Better given in the '
         "environment or the file than on the command line.",
     )
+    secret_key_file: Path | None = Field(
+        None,
+        description="A file with 64 hexadecimal digits, the key that secrets in the database are "
+        "encrypted with; by default one is made in the data folder.",
+    )
     allow_insecure_listen: bool = Field(
-        False, description="Listen beyond loopback without TLS and tokens."
+        False, description="Listen beyond loopback without TLS, or without any credentials."
+    )
+    max_nonces: int = Field(
+        500_000, ge=1, description="Nonces of signed requests remembered for one access key."
+    )
+    callback_url: str | None = Field(
+        None, description="An address that is told of the jobs of all who have set none."
+    )
+    callback_secret: SecretStr | None = Field(
+        None, description="What callbacks to --callback-url are signed with."
+    )
+    callback_hosts: list[str] = Field(
+        ["*"],
+        description="A host that callbacks may go to, with its port where that is not the usual "
+        "one; * stands for anything. May be repeated.",
+    )
+    callback_networks: list[str] = Field(
+        [],
+        description="A network such as 10.0.0.0/8 that callbacks may go to, beside the public "
+        "ones. May be repeated.",
+    )
+    callback_timeout: float = Field(
+        3.0, gt=0, le=60, description="Seconds in which a callback must be answered."
+    )
+    callback_retries: Literal["day", "quick"] = Field(
+        "day",
+        description="How often callbacks are tried: with growing pauses for a day, or three times "
+        "with a second between, as the original does.",
+    )
+    callback_job_event: str = Field(
+        "SegmentationComplete", description="What callbacks call the end of a job."
+    )
+    callback_segment_event: str = Field(
+        "SegmentPublished", description="What callbacks call a published segment."
     )
     max_calls: int = Field(256, ge=1, description="Calls answered at once, streams apart.")
     max_streams: int = Field(4096, ge=1, description="Watches open at once.")
@@ -188,9 +238,11 @@ class Settings(BaseSettings):
             sources.append(TomlConfigSettingsSource(settings_cls, Path(config)))
         return tuple(sources)
 
-    @field_validator("listen")
+    @field_validator("listen", "ims_listen")
     @classmethod
-    def _is_address(cls, value: str) -> str:
+    def _is_address(cls, value: str | None) -> str | None:
+        if value is None:
+            return None
         host, _, port = value.rpartition(":")
         if not host or not port.isascii() or not port.isdigit() or int(port) > 65535:
             raise ValueError("write HOST:PORT, such as 127.0.0.1:50051 or [::1]:50051")
@@ -205,7 +257,14 @@ class Settings(BaseSettings):
         # Locations are compared with them as text, so they hold no "..".
         return [Path(os.path.abspath(root)) for root in value]
 
-    @field_validator("allow_networks")
+    @field_validator("callback_job_event", "callback_segment_event")
+    @classmethod
+    def _are_names(cls, value: str) -> str:
+        if not _EVENT.fullmatch(value):
+            raise ValueError("an event's name has 1 to 64 letters, digits, dots and dashes")
+        return value
+
+    @field_validator("allow_networks", "callback_networks")
     @classmethod
     def _are_networks(cls, value: list[str]) -> list[str]:
         for network in value:
@@ -215,7 +274,7 @@ class Settings(BaseSettings):
                 raise ValueError(f"{network} is no network: {error}") from None
         return value
 
-    @field_validator("http_hosts")
+    @field_validator("http_hosts", "callback_hosts")
     @classmethod
     def _are_hosts(cls, value: list[str]) -> list[str]:
         for host in value:
@@ -270,11 +329,18 @@ class Settings(BaseSettings):
                 "--trust-callers needs REELSPLIT_TOKENS, which say whose calls they are"
             )
         self._check_buckets()
-        safe = self.tls_certificate is not None and (self.tokens or self.tls_client_ca)
-        if not (safe or self.loopback or self.allow_insecure_listen):
+        if self.callback_job_event == self.callback_segment_event:
+            raise ValueError("--callback-job-event and --callback-segment-event are the same")
+        # Whether there are credentials, the database knows as well: composition looks at both.
+        if self.tls_certificate is None and not (self.loopback or self.allow_insecure_listen):
+            open_to_all = next(
+                listen
+                for listen in (self.listen, self.ims_listen)
+                if listen and not _is_loopback(listen)
+            )
             raise ValueError(
-                f"listening on {self.listen} would let anybody on the network use this server: "
-                "give --tls-certificate and --tls-key and tokens, or --allow-insecure-listen"
+                f"listening on {open_to_all} without TLS would let anybody on the network read "
+                "along: give --tls-certificate and --tls-key, or --allow-insecure-listen"
             )
         return self
 
@@ -292,10 +358,14 @@ class Settings(BaseSettings):
     @property
     def loopback(self) -> bool:
         """Whether only this machine can reach the server."""
-        host = self.listen.rpartition(":")[0].strip("[]")
-        if host == "localhost":
-            return True
-        try:
-            return ipaddress.ip_address(host).is_loopback
-        except ValueError:
-            return False
+        return all(_is_loopback(listen) for listen in (self.listen, self.ims_listen) if listen)
+
+
+def _is_loopback(listen: str) -> bool:
+    host = listen.rpartition(":")[0].strip("[]")
+    if host == "localhost":
+        return True
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return False

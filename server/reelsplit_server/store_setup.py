@@ -70,6 +70,7 @@ def _route(name: str, store: StoreSettings) -> StoreRoute:
         scheme=Scheme(store.scheme),
         buckets=tuple(store.buckets),
         endpoints=tuple(endpoints),
+        url=store.endpoint or "",
     )
 
 

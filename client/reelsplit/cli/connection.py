@@ -42,8 +42,14 @@ def connect_or_start(
         with _client(options.server, options) as client:
             yield Connection(client=client)
         return
-    if options.tls or options.ca_file:
-        usage("--ca-file" if options.ca_file else "--tls", "goes with --server only")
+    if options.encrypted:
+        flags = {
+            "--ca-file": options.ca_file,
+            "--client-cert": options.client_cert,
+            "--client-key": options.client_key,
+        }
+        given = next((flag for flag, value in flags.items() if value), "--tls")
+        usage(given, "goes with --server only")
     with (
         LocalServer(roots(), interrupts) as server,
         Client(server.target, token=server.token, retry=_RETRY) as client,
@@ -52,12 +58,22 @@ def connect_or_start(
 
 
 def _client(target: str, access: Access) -> Client:
-    tls = TLS(root_certificates=access.ca_file) if access.tls or access.ca_file else None
+    if (access.client_cert is None) != (access.client_key is None):
+        missing = "--client-key" if access.client_key is None else "--client-cert"
+        usage(missing, "is needed beside the other: a certificate and its key")
+    tls = None
+    if access.encrypted:
+        tls = TLS(
+            root_certificates=access.ca_file,
+            client_certificate=access.client_cert,
+            client_key=access.client_key,
+        )
     if access.token and tls is None and not is_loopback(target):
         usage("--token", f"would cross the network to {target} in the clear; add --tls")
     try:
         return Client(target, token=access.token or None, tls=tls, retry=_RETRY)
     except OSError as error:
-        usage("--ca-file", f"{access.ca_file}: {error.strerror}")
+        files = {access.client_cert: "--client-cert", access.client_key: "--client-key"}
+        usage(files.get(error.filename, "--ca-file"), f"{error.filename}: {error.strerror}")
     except ValueError as error:
         usage("", str(error))

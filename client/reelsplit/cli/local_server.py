@@ -30,7 +30,8 @@ _LOG_BYTES = 8 * 2**20
 _TAIL_BYTES = 64 * 2**10
 """So much of its end is read."""
 _POLL = 0.02
-_OURS = tuple(f"REELSPLIT_{name}" for name in ("TOKEN", "SERVER", "CONFIG", "LISTEN", "TLS", "LOG"))
+_NAMES = ("TOKEN", "SERVER", "CONFIG", "LISTEN", "TLS", "LOG", "CALLBACK", "SECRET")
+_OURS = tuple(f"REELSPLIT_{name}" for name in _NAMES)
 """What settings begin with that are not for this server. Others, such as the number of workers,
 hold for it as well."""
 

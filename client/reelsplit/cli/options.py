@@ -302,6 +302,13 @@ class JobOptions:
     timeout: Annotated[
         str | None, _option("--timeout", "The longest time for the job.", None, "TIME")
     ] = None
+    notify: Annotated[
+        str | None,
+        _option("--notify", "An http or https URL that is told of the job's end.", None, "URL"),
+    ] = None
+    notify_segments: Annotated[
+        bool, _option("--notify-segments", "Tell it of each published segment too.")
+    ] = False
 
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
@@ -322,6 +329,24 @@ class Access:
         str | None,
         _option("--ca-file", "PEM of the authority to trust; implies --tls.", _SERVER, "FILE"),
     ] = None
+
+    client_cert: Annotated[
+        str | None,
+        _option(
+            "--client-cert",
+            "PEM of your own certificate; implies --tls, needs --client-key.",
+            _SERVER,
+            "FILE",
+        ),
+    ] = None
+    client_key: Annotated[
+        str | None, _option("--client-key", "PEM of its key.", _SERVER, "FILE")
+    ] = None
+
+    @property
+    def encrypted(self) -> bool:
+        """Whether TLS is used."""
+        return bool(self.tls or self.ca_file or self.client_cert or self.client_key)
 
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)

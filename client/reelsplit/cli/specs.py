@@ -53,6 +53,7 @@ _DETECTORS: dict[options.Detector, type[Library]] = {
     options.Detector.HASH: HashDetector,
     options.Detector.HISTOGRAM: HistogramDetector,
 }
+_MEDIA_ID = re.compile(r"[0-9a-f]{32}")
 _MODES = "--ranges, --ranges-file, --every or --shots"
 
 
@@ -66,6 +67,8 @@ class Recipe:
     labels: dict[str, str]
     timeout: Fraction | None
     fail_fast: bool
+    notify_url: str | None
+    notify_segments: bool
     overwrites: bool = False
     """Whether reports replace what is there already."""
 
@@ -75,13 +78,15 @@ class Recipe:
         if job.template is not None:
             output = dataclasses.replace(self.output, uri_template=job.template)
         return JobSpec(
-            input=Input(uri=job.source),
+            input=_input(job.source),
             mode=self.mode,
             output=output,
             reports=self._reports(job),
             labels=self.labels,
             timeout=self.timeout,
             fail_fast=self.fail_fast,
+            notify_url=self.notify_url,
+            notify_segments=self.notify_segments,
         )
 
     def _reports(self, job: Job) -> ReportOptions | None:
@@ -96,6 +101,13 @@ class Recipe:
             ],
             overwrite_policy=OverwritePolicy.REPLACE if self.overwrites else None,
         )
+
+
+def _input(source: str) -> Input:
+    """A location, or an asset as ``media:ID``."""
+    media_id = source.removeprefix("media:")
+    is_asset = media_id != source and _MEDIA_ID.fullmatch(media_id) is not None
+    return Input(media_id=media_id) if is_asset else Input(uri=source)
 
 
 def recipe(
@@ -124,6 +136,8 @@ def recipe(
         labels=labels,
         timeout=timeout,
         fail_fast=job.fail_fast,
+        notify_url=job.notify,
+        notify_segments=job.notify_segments,
         overwrites=overwrite or output.overwrite,
     )
 

@@ -62,6 +62,9 @@ def split(
     def run() -> ExitCode:
         if len(paths) < 2:
             usage("TEMPLATE", "is missing; after the video comes where to, such as out/{index}.mp4")
+        if job.notify and server.server is None:
+            # A server that is started for this command ends with the job.
+            usage("--notify", "goes with --server only")
         recipe = specs.recipe(mode, detect, output, job)
         jobs = templates.pair(paths[:-1], paths[-1], specs.read_reports(reports))
         return execute.run(jobs, recipe, server, last if json else None, show)

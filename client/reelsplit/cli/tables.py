@@ -13,6 +13,7 @@ from rich.text import Text
 from reelsplit.cli.failures import printable
 from reelsplit.cli.times import format_time
 from reelsplit.types.job import Job
+from reelsplit.types.media import Media
 from reelsplit.types.segment import Segment, SegmentState
 from reelsplit.types.spec import FixedInterval, JobSpec, ShotDetection, UserDefined
 
@@ -129,6 +130,52 @@ def job(item: Job) -> Table:
         ("Kept until", _moment(item.expire_time)),
         *(("Report", report.uri) for report in item.reports),
         *(("Notice", notice.message) for notice in item.notices),
+    ]
+    for name, value in facts:
+        if value:
+            _row(table, name, value)
+    return table
+
+
+def media_list(items: Sequence[Media]) -> Table:
+    """A list of media assets."""
+    table = Table()
+    for name in ("Media", "State", "Duration", "Title", "Registered", "Location"):
+        table.add_column(name, overflow="fold", no_wrap=name == "Media")
+    for item in items:
+        _row(
+            table,
+            item.media_id,
+            item.state.value,
+            format_time(item.source.duration) if item.source else "",
+            item.title,
+            _moment(item.create_time),
+            item.uri,
+        )
+    return table
+
+
+def media(item: Media) -> Table:
+    """One media asset, a fact a line."""
+    table = Table(show_header=False, box=None)
+    table.add_column(style="bold", no_wrap=True)
+    table.add_column(overflow="fold")
+    source = item.source
+    video = source.video if source is not None else None
+    facts = [
+        ("Media", item.media_id),
+        ("State", item.state.value),
+        ("Error", f"{item.error.message} ({item.error.reason})" if item.error else ""),
+        ("Location", item.uri),
+        ("Title", item.title),
+        ("Container", source.container if source else ""),
+        ("Duration", format_time(source.duration) if source else ""),
+        ("Size", _size(source.size_bytes) if source else ""),
+        ("Video", f"{video.codec} {video.width}x{video.height}" if video else ""),
+        ("Audio", ", ".join(track.codec for track in source.audio) if source else ""),
+        ("Labels", ", ".join(f"{k}={v}" for k, v in item.labels.items())),
+        ("Job", item.job_id),
+        ("Registered", _moment(item.create_time)),
     ]
     for name, value in facts:
         if value:

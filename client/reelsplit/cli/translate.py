@@ -56,6 +56,8 @@ _FLAGS = {
     "labels": "--label",
     "timeout": "--timeout",
     "fail_fast": "--fail-fast",
+    "notify_url": "--notify",
+    "notify_segments": "--notify-segments",
     "job_id": "JOB_ID",
 }
 _RANGE = re.compile(r"user_defined\.ranges\[(\d+)\]")

@@ -47,7 +47,9 @@ class ErrorReason(enum.StrEnum):
     """The call carries no credentials, or unknown ones. Metadata: none."""
 
     PERMISSION_DENIED = "PERMISSION_DENIED"
-    """The caller may not do this. Metadata: `permission`."""
+    """The caller may not do this. Metadata: `permission`; `reach` where the caller's key may
+    not read or write the places of the job.
+    """
 
     TOO_MANY_CALLS = "TOO_MANY_CALLS"
     """Too many calls are under way. Metadata: `limit`."""

@@ -173,6 +173,9 @@ class JobSpec(Record):
     fail_fast: bool = False
     """Optional. Stop at the first segment that fails. Segments under way are stopped."""
 
+    notify_segments: bool = False
+    """Optional. Tell notify_url of each published segment too, as it is published."""
+
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
 class Input(Record):

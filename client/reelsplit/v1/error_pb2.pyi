@@ -48,7 +48,9 @@ class _ErrorReasonEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_ErrorReas
     ERROR_REASON_UNAUTHENTICATED: _ErrorReason.ValueType  # 9
     """The call carries no credentials, or unknown ones. Metadata: none."""
     ERROR_REASON_PERMISSION_DENIED: _ErrorReason.ValueType  # 10
-    """The caller may not do this. Metadata: `permission`."""
+    """The caller may not do this. Metadata: `permission`; `reach` where the caller's key may not
+    read or write the places of the job.
+    """
     ERROR_REASON_TOO_MANY_CALLS: _ErrorReason.ValueType  # 11
     """Too many calls are under way. Metadata: `limit`."""
     ERROR_REASON_TOO_MANY_WATCHES: _ErrorReason.ValueType  # 12
@@ -150,7 +152,9 @@ ERROR_REASON_TOKEN_TOO_OLD: ErrorReason.ValueType  # 8
 ERROR_REASON_UNAUTHENTICATED: ErrorReason.ValueType  # 9
 """The call carries no credentials, or unknown ones. Metadata: none."""
 ERROR_REASON_PERMISSION_DENIED: ErrorReason.ValueType  # 10
-"""The caller may not do this. Metadata: `permission`."""
+"""The caller may not do this. Metadata: `permission`; `reach` where the caller's key may not
+read or write the places of the job.
+"""
 ERROR_REASON_TOO_MANY_CALLS: ErrorReason.ValueType  # 11
 """Too many calls are under way. Metadata: `limit`."""
 ERROR_REASON_TOO_MANY_WATCHES: ErrorReason.ValueType  # 12

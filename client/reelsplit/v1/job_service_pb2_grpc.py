@@ -30,7 +30,8 @@ class JobServiceStub(object):
     BadRequest with every wrong field, RetryInfo where the same call may pass later. Every RPC can
     end with UNAUTHENTICATED (UNAUTHENTICATED), PERMISSION_DENIED (PERMISSION_DENIED),
     RESOURCE_EXHAUSTED (TOO_MANY_CALLS), UNAVAILABLE (SHUTTING_DOWN, STORE_UNAVAILABLE) and
-    INTERNAL (INTERNAL).
+    INTERNAL (INTERNAL). PERMISSION_DENIED comes before anything is looked up; a job of another
+    principal is answered like one that is not there.
     """
 
     def __init__(self, channel):
@@ -91,7 +92,8 @@ class JobServiceServicer(object):
     BadRequest with every wrong field, RetryInfo where the same call may pass later. Every RPC can
     end with UNAUTHENTICATED (UNAUTHENTICATED), PERMISSION_DENIED (PERMISSION_DENIED),
     RESOURCE_EXHAUSTED (TOO_MANY_CALLS), UNAVAILABLE (SHUTTING_DOWN, STORE_UNAVAILABLE) and
-    INTERNAL (INTERNAL).
+    INTERNAL (INTERNAL). PERMISSION_DENIED comes before anything is looked up; a job of another
+    principal is answered like one that is not there.
     """
 
     def SubmitJob(self, request, context):
@@ -116,7 +118,8 @@ class JobServiceServicer(object):
         raise NotImplementedError('Method not implemented!')
 
     def ListJobs(self, request, context):
-        """ListJobs answers the caller's jobs, page by page.
+        """ListJobs answers the caller's jobs, or those of all for callers that may see them, page by
+        page.
         INVALID_ARGUMENT (INVALID_FIELD, INVALID_TOKEN): a wrong field or page token.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
@@ -176,8 +179,8 @@ class JobServiceServicer(object):
         raise NotImplementedError('Method not implemented!')
 
     def WatchJobs(self, request, context):
-        """WatchJobs streams the events of all the caller's jobs from now on, or behind a token. Events
-        of one job come in their order; those of different jobs in any.
+        """WatchJobs streams the events of all jobs that ListJobs answers, from now on or behind a token.
+        Events of one job come in their order; those of different jobs in any.
         INVALID_ARGUMENT (INVALID_FIELD, INVALID_TOKEN): a malformed or foreign token.
         OUT_OF_RANGE (TOKEN_TOO_OLD): jobs with events behind the token were deleted since; list again
         and watch from the list's token.
@@ -249,7 +252,8 @@ class JobService(object):
     BadRequest with every wrong field, RetryInfo where the same call may pass later. Every RPC can
     end with UNAUTHENTICATED (UNAUTHENTICATED), PERMISSION_DENIED (PERMISSION_DENIED),
     RESOURCE_EXHAUSTED (TOO_MANY_CALLS), UNAVAILABLE (SHUTTING_DOWN, STORE_UNAVAILABLE) and
-    INTERNAL (INTERNAL).
+    INTERNAL (INTERNAL). PERMISSION_DENIED comes before anything is looked up; a job of another
+    principal is answered like one that is not there.
     """
 
     @staticmethod

@@ -31,7 +31,8 @@ class JobServiceStub:
     BadRequest with every wrong field, RetryInfo where the same call may pass later. Every RPC can
     end with UNAUTHENTICATED (UNAUTHENTICATED), PERMISSION_DENIED (PERMISSION_DENIED),
     RESOURCE_EXHAUSTED (TOO_MANY_CALLS), UNAVAILABLE (SHUTTING_DOWN, STORE_UNAVAILABLE) and
-    INTERNAL (INTERNAL).
+    INTERNAL (INTERNAL). PERMISSION_DENIED comes before anything is looked up; a job of another
+    principal is answered like one that is not there.
     """
 
     @_typing.overload
@@ -52,7 +53,8 @@ class JobServiceStub:
     INVALID_ARGUMENT (INVALID_FIELD): the id is malformed.
     """
     ListJobs: _grpc.UnaryUnaryMultiCallable[_job_service_pb2.ListJobsRequest, _job_service_pb2.ListJobsResponse]
-    """ListJobs answers the caller's jobs, page by page.
+    """ListJobs answers the caller's jobs, or those of all for callers that may see them, page by
+    page.
     INVALID_ARGUMENT (INVALID_FIELD, INVALID_TOKEN): a wrong field or page token.
     """
     CancelJob: _grpc.UnaryUnaryMultiCallable[_job_service_pb2.CancelJobRequest, _job_service_pb2.CancelJobResponse]
@@ -88,8 +90,8 @@ class JobServiceStub:
     UNAVAILABLE (SHUTTING_DOWN): the server drains; resume with the last token.
     """
     WatchJobs: _grpc.UnaryStreamMultiCallable[_job_service_pb2.WatchJobsRequest, _job_service_pb2.WatchJobsResponse]
-    """WatchJobs streams the events of all the caller's jobs from now on, or behind a token. Events
-    of one job come in their order; those of different jobs in any.
+    """WatchJobs streams the events of all jobs that ListJobs answers, from now on or behind a token.
+    Events of one job come in their order; those of different jobs in any.
     INVALID_ARGUMENT (INVALID_FIELD, INVALID_TOKEN): a malformed or foreign token.
     OUT_OF_RANGE (TOKEN_TOO_OLD): jobs with events behind the token were deleted since; list again
     and watch from the list's token.
@@ -103,7 +105,8 @@ class JobServiceAsyncStub(JobServiceStub):
     BadRequest with every wrong field, RetryInfo where the same call may pass later. Every RPC can
     end with UNAUTHENTICATED (UNAUTHENTICATED), PERMISSION_DENIED (PERMISSION_DENIED),
     RESOURCE_EXHAUSTED (TOO_MANY_CALLS), UNAVAILABLE (SHUTTING_DOWN, STORE_UNAVAILABLE) and
-    INTERNAL (INTERNAL).
+    INTERNAL (INTERNAL). PERMISSION_DENIED comes before anything is looked up; a job of another
+    principal is answered like one that is not there.
     """
 
     def __init__(self, channel: _aio.Channel) -> None: ...
@@ -121,7 +124,8 @@ class JobServiceAsyncStub(JobServiceStub):
     INVALID_ARGUMENT (INVALID_FIELD): the id is malformed.
     """
     ListJobs: _aio.UnaryUnaryMultiCallable[_job_service_pb2.ListJobsRequest, _job_service_pb2.ListJobsResponse]  # type: ignore[assignment]
-    """ListJobs answers the caller's jobs, page by page.
+    """ListJobs answers the caller's jobs, or those of all for callers that may see them, page by
+    page.
     INVALID_ARGUMENT (INVALID_FIELD, INVALID_TOKEN): a wrong field or page token.
     """
     CancelJob: _aio.UnaryUnaryMultiCallable[_job_service_pb2.CancelJobRequest, _job_service_pb2.CancelJobResponse]  # type: ignore[assignment]
@@ -157,8 +161,8 @@ class JobServiceAsyncStub(JobServiceStub):
     UNAVAILABLE (SHUTTING_DOWN): the server drains; resume with the last token.
     """
     WatchJobs: _aio.UnaryStreamMultiCallable[_job_service_pb2.WatchJobsRequest, _job_service_pb2.WatchJobsResponse]  # type: ignore[assignment]
-    """WatchJobs streams the events of all the caller's jobs from now on, or behind a token. Events
-    of one job come in their order; those of different jobs in any.
+    """WatchJobs streams the events of all jobs that ListJobs answers, from now on or behind a token.
+    Events of one job come in their order; those of different jobs in any.
     INVALID_ARGUMENT (INVALID_FIELD, INVALID_TOKEN): a malformed or foreign token.
     OUT_OF_RANGE (TOKEN_TOO_OLD): jobs with events behind the token were deleted since; list again
     and watch from the list's token.
@@ -171,7 +175,8 @@ class JobServiceServicer(metaclass=_abc_1.ABCMeta):
     BadRequest with every wrong field, RetryInfo where the same call may pass later. Every RPC can
     end with UNAUTHENTICATED (UNAUTHENTICATED), PERMISSION_DENIED (PERMISSION_DENIED),
     RESOURCE_EXHAUSTED (TOO_MANY_CALLS), UNAVAILABLE (SHUTTING_DOWN, STORE_UNAVAILABLE) and
-    INTERNAL (INTERNAL).
+    INTERNAL (INTERNAL). PERMISSION_DENIED comes before anything is looked up; a job of another
+    principal is answered like one that is not there.
     """
 
     @_abc_1.abstractmethod
@@ -205,7 +210,8 @@ class JobServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _job_service_pb2.ListJobsRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_job_service_pb2.ListJobsResponse, _abc.Awaitable[_job_service_pb2.ListJobsResponse]]:
-        """ListJobs answers the caller's jobs, page by page.
+        """ListJobs answers the caller's jobs, or those of all for callers that may see them, page by
+        page.
         INVALID_ARGUMENT (INVALID_FIELD, INVALID_TOKEN): a wrong field or page token.
         """
 
@@ -277,8 +283,8 @@ class JobServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _job_service_pb2.WatchJobsRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_abc.Iterator[_job_service_pb2.WatchJobsResponse], _abc.AsyncIterator[_job_service_pb2.WatchJobsResponse]]:
-        """WatchJobs streams the events of all the caller's jobs from now on, or behind a token. Events
-        of one job come in their order; those of different jobs in any.
+        """WatchJobs streams the events of all jobs that ListJobs answers, from now on or behind a token.
+        Events of one job come in their order; those of different jobs in any.
         INVALID_ARGUMENT (INVALID_FIELD, INVALID_TOKEN): a malformed or foreign token.
         OUT_OF_RANGE (TOKEN_TOO_OLD): jobs with events behind the token were deleted since; list again
         and watch from the list's token.

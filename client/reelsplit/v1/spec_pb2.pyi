@@ -261,6 +261,7 @@ class JobSpec(_message.Message):
     SEGMENT_TIMEOUT_FIELD_NUMBER: _builtins.int
     TIME_TO_LIVE_FIELD_NUMBER: _builtins.int
     FAIL_FAST_FIELD_NUMBER: _builtins.int
+    NOTIFY_SEGMENTS_FIELD_NUMBER: _builtins.int
     user_data: _builtins.str
     """Optional. JSON of the caller's own, at most 512 bytes of UTF-8, kept and returned as it is."""
     notify_url: _builtins.str
@@ -269,6 +270,8 @@ class JobSpec(_message.Message):
     """Optional. -100 to 100, higher runs first; 0 by default."""
     fail_fast: _builtins.bool
     """Optional. Stop at the first segment that fails. Segments under way are stopped."""
+    notify_segments: _builtins.bool
+    """Optional. Tell notify_url of each published segment too, as it is published."""
     @_builtins.property
     def input(self) -> Global___Input:
         """Required. The video to split."""
@@ -330,10 +333,11 @@ class JobSpec(_message.Message):
         segment_timeout: _duration_pb2.Duration | None = ...,
         time_to_live: _duration_pb2.Duration | None = ...,
         fail_fast: _builtins.bool = ...,
+        notify_segments: _builtins.bool = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["_notify_url", b"_notify_url", "_priority", b"_priority", "_user_data", b"_user_data", "fixed_interval", b"fixed_interval", "input", b"input", "mode", b"mode", "notify_url", b"notify_url", "output", b"output", "priority", b"priority", "reports", b"reports", "segment_timeout", b"segment_timeout", "shot_detection", b"shot_detection", "time_to_live", b"time_to_live", "timeout", b"timeout", "user_data", b"user_data", "user_defined", b"user_defined"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["_notify_url", b"_notify_url", "_priority", b"_priority", "_user_data", b"_user_data", "fail_fast", b"fail_fast", "fixed_interval", b"fixed_interval", "input", b"input", "labels", b"labels", "mode", b"mode", "notify_url", b"notify_url", "output", b"output", "priority", b"priority", "reports", b"reports", "segment_timeout", b"segment_timeout", "shot_detection", b"shot_detection", "time_to_live", b"time_to_live", "timeout", b"timeout", "user_data", b"user_data", "user_defined", b"user_defined"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_notify_url", b"_notify_url", "_priority", b"_priority", "_user_data", b"_user_data", "fail_fast", b"fail_fast", "fixed_interval", b"fixed_interval", "input", b"input", "labels", b"labels", "mode", b"mode", "notify_segments", b"notify_segments", "notify_url", b"notify_url", "output", b"output", "priority", b"priority", "reports", b"reports", "segment_timeout", b"segment_timeout", "shot_detection", b"shot_detection", "time_to_live", b"time_to_live", "timeout", b"timeout", "user_data", b"user_data", "user_defined", b"user_defined"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     _WhichOneofReturnType__notify_url: _TypeAlias = _typing.Literal["notify_url"]  # noqa: Y015
     _WhichOneofArgType__notify_url: _TypeAlias = _typing.Literal["_notify_url", b"_notify_url"]  # noqa: Y015

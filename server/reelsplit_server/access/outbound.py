@@ -110,7 +110,7 @@ class Outbound:
         the address that was judged. Raises `OutboundError`, or OSError where no address answers.
         """
         deadline = time.monotonic() + timeout
-        places = self._look_up(host, port)[:_MOST_TRIED]
+        places = self.look_up(host, port)[:_MOST_TRIED]
         failure = OSError(f"{host} has no address")
         for number, place in enumerate(places):
             left = deadline - time.monotonic()
@@ -135,8 +135,10 @@ class Outbound:
                 return connection
         raise failure
 
-    def _look_up(self, host: str, port: int) -> list[tuple[str, int]]:
-        """The addresses of a host, all of them judged, in the order to try them."""
+    def look_up(self, host: str, port: int) -> list[tuple[str, int]]:
+        """The addresses of a host, all of them judged, in the order to try them; at most so many
+        should be tried as `connect` does. Blocks; raises `OutboundError`, or OSError where the
+        host has none."""
         name = host.removeprefix("[").removesuffix("]")
         if not name.isascii() or "%" in name or "\0" in name:
             raise OutboundError("The address", "has a host that cannot be read")

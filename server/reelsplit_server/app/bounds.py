@@ -5,14 +5,16 @@ from __future__ import annotations
 from dataclasses import dataclass
 from fractions import Fraction
 
+from reelsplit_server.access.outbound import Outbound
 from reelsplit_server.storage.routes import Routes
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Bounds:
-    """Times are seconds."""
+    """Times are seconds. ``callbacks`` guards the addresses that jobs may be told to."""
 
     routes: Routes
+    callbacks: Outbound
     most_ranges: int
     most_frame_rate: int
     most_template: int

@@ -6,6 +6,9 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from enum import Enum, auto
 
+OUT_OF_REACH = "PERMISSION_DENIED"
+"""The reason of a violation by which a caller goes beyond what its key may read and write."""
+
 
 class Kind(Enum):
     """What kind of failure it is."""
@@ -64,6 +67,12 @@ def invalid(violations: Sequence[Violation]) -> AppError:
         metadata = {"feature": unsupported[0].field}
         return AppError(
             Kind.INVALID, "NOT_SUPPORTED", named, metadata=metadata, violations=violations
+        )
+    beyond = [item for item in violations if item.reason == OUT_OF_REACH]
+    if len(beyond) == len(violations):
+        metadata = {"permission": "reach"}
+        return AppError(
+            Kind.DENIED, "PERMISSION_DENIED", named, metadata=metadata, violations=violations
         )
     return AppError(Kind.INVALID, "INVALID_FIELD", named, violations=violations)
 

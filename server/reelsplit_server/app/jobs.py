@@ -3,17 +3,23 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import datetime
 
+from reelsplit.types.error import Error
 from reelsplit.types.job import Job, JobState, Report
 from reelsplit.types.segment import Segment, SegmentState
 from reelsplit.types.spec import JobSpec
+from reelsplit_server.access.callers import Caller
+from reelsplit_server.access.permissions import Permission
+from reelsplit_server.app.authorization import require
 from reelsplit_server.app.bounds import Bounds
 from reelsplit_server.app.errors import (
+    OUT_OF_REACH,
     AppError,
     Kind,
     Violation,
@@ -21,11 +27,13 @@ from reelsplit_server.app.errors import (
     job_not_found,
     shutting_down,
 )
+from reelsplit_server.app.inputs import located
 from reelsplit_server.app.lasting import lasting
 from reelsplit_server.app.presenting import present
 from reelsplit_server.app.resolution import resolve
 from reelsplit_server.app.tokens import Sealer
 from reelsplit_server.app.validation import Checker
+from reelsplit_server.assets.store import MediaStore
 from reelsplit_server.jobs.database import StoreUnavailableError
 from reelsplit_server.jobs.failures import RemoveError
 from reelsplit_server.jobs.log import EventLog
@@ -35,6 +43,7 @@ from reelsplit_server.jobs.scheduler import Scheduler
 from reelsplit_server.jobs.store import QueueFullError, Store, TokenReusedError
 from reelsplit_server.jobs.transitions import TransitionError
 from reelsplit_server.storage.report_places import report_endpoint
+from reelsplit_server.storage.routes import Verb
 
 _ID = re.compile(r"[0-9a-f]{32}")
 _MOST_PAGE = 1000
@@ -47,6 +56,8 @@ class JobQuery:
 
     page_size: int = 0
     page_token: str = ""
+    skipped: int = 0
+    """How many jobs are passed over, by faces that count pages."""
     states: Sequence[JobState] = ()
     labels: Mapping[str, str] = field(default_factory=dict)
     create_time_from: datetime | None = None
@@ -73,8 +84,19 @@ class SegmentPage:
     total_size: int
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class JobOutcome:
+    """A job, and once it has ended what came of it: the segments that were published, or found
+    where none were to be made, and why the first failed of those that did."""
+
+    job: Job
+    segments: Sequence[Segment] = ()
+    cause: Error | None = None
+
+
 class Jobs:
-    """The jobs of all callers. Each call names the principal that it is for."""
+    """The jobs of all callers. Each call names the caller that it is for, whose permissions and
+    reach are looked at here and nowhere else."""
 
     def __init__(
         self,
@@ -83,36 +105,54 @@ class Jobs:
         scheduler: Scheduler,
         sealer: Sealer,
         bounds: Bounds,
+        media: MediaStore,
     ) -> None:
         self._store = store
         self._events = events
         self._scheduler = scheduler
         self._sealer = sealer
         self._bounds = bounds
+        self._media = media
         self.draining = False
 
     @lasting
     async def submit(
         self,
-        principal: str,
+        caller: Caller,
         client_token: str,
         spec: JobSpec | None,
         violations: Sequence[Violation] = (),
     ) -> Job:
         """Accept a job. ``violations`` are those that the face found while reading the request."""
+        require(caller, Permission.SUBMIT)
+        if spec is not None and spec.output is not None and spec.output.export_as_media:
+            require(caller, Permission.MEDIA)
         if self.draining:
             raise shutting_down()
+        found, media_id = spec, None
+        if spec is not None:
+            with translated():
+                try:
+                    found, media_id = await located(self._media, caller, spec)
+                except AppError:
+                    # The asset may have been deleted since this very request made its job.
+                    with contextlib.suppress(TokenReusedError):
+                        if before := await self._store.first(caller.principal, client_token, spec):
+                            return self._present(before)
+                    raise
         # In a thread: thousands of ranges take longer than other calls should wait.
-        resolved = await asyncio.to_thread(self._checked, client_token, spec, violations)
+        resolved = await asyncio.to_thread(self._checked, caller, client_token, found, violations)
         assert spec is not None
-        with _translated():
+        with translated():
             try:
                 record = await self._store.add(
-                    principal,
+                    caller.principal,
                     client_token,
                     spec,
                     resolved,
                     most_waiting=self._bounds.most_waiting,
+                    key_id=caller.key_id,
+                    media_id=media_id,
                 )
             except TokenReusedError as error:
                 raise AppError(
@@ -136,10 +176,14 @@ class Jobs:
         return self._present(record)
 
     def _checked(
-        self, client_token: str, spec: JobSpec | None, violations: Sequence[Violation]
+        self,
+        caller: Caller,
+        client_token: str,
+        spec: JobSpec | None,
+        violations: Sequence[Violation],
     ) -> JobSpec:
         """The resolved spec; raises INVALID_FIELD or NOT_SUPPORTED with every wrong field."""
-        checker = Checker(self._bounds)
+        checker = Checker(self._bounds, caller.reach)
         checker.violations += violations
         checker.client_token("client_token", client_token)
         if spec is None:
@@ -150,28 +194,56 @@ class Jobs:
             raise invalid(checker.violations)
         return resolve(spec, self._bounds)
 
-    async def get(self, principal: str, job_id: str) -> Job:
+    async def get(self, caller: Caller, job_id: str) -> Job:
         """One job."""
-        return self._present(await self.record(principal, job_id))
+        require(caller, Permission.READ)
+        return self._present(await self.record(caller, job_id))
 
-    async def record(self, principal: str, job_id: str) -> JobRecord:
-        """One job as it is kept; raises JOB_NOT_FOUND for those of other callers too."""
+    async def outcome(self, caller: Caller, job_id: str) -> JobOutcome:
+        """One job with what came of it, in as few looks as that takes: callers poll for it."""
+        require(caller, Permission.READ)
+        record = await self.record(caller, job_id)
+        job = self._present(record)
+        if not record.ended:
+            return JobOutcome(job=job)
+        with translated():
+            cause = None
+            if record.failed_count:
+                failed, _ = await self._store.segments(job_id, states=[SegmentState.FAILED], size=1)
+                cause = failed[0].error if failed else None
+            state, count = SegmentState.PUBLISHED, record.published_count
+            if record.spec.output is None:
+                state, count = SegmentState.PLANNED, record.segment_count
+            segments: list[Segment] = []
+            while len(segments) < count:
+                after = segments[-1].index if segments else -1
+                page, _ = await self._store.segments(job_id, states=[state], after=after)
+                if not page:
+                    break
+                segments += page
+        return JobOutcome(job=job, segments=segments, cause=cause)
+
+    async def record(self, caller: Caller, job_id: str) -> JobRecord:
+        """One job as it is kept; raises JOB_NOT_FOUND for those of other principals too, unless
+        the caller may see them. Asks for no other permission: that is for what is done with it."""
         if not _ID.fullmatch(job_id):
             wrong = "takes the 32 lower-case hexadecimal digits of a job"
             raise invalid([Violation(field="job_id", description=wrong)])
-        with _translated():
+        with translated():
             try:
-                return await self._store.get(principal, job_id)
+                return await self._store.get(caller.sees, job_id)
             except NoSuchJobError:
                 raise job_not_found(job_id) from None
 
     async def page(
-        self, principal: str, query: JobQuery, violations: Sequence[Violation] = ()
+        self, caller: Caller, query: JobQuery, violations: Sequence[Violation] = ()
     ) -> JobPage:
-        """A page of the caller's jobs."""
-        size = _page_size(query.page_size, 50, violations)
+        """A page of the jobs that the caller sees."""
+        require(caller, Permission.READ)
+        size = page_size_of(query.page_size, 50, violations)
         bound = (
-            principal,
+            caller.principal,
+            str(caller.sees),
             ",".join(sorted(state.value for state in query.states)),
             *(f"{key}={value}" for key, value in sorted(query.labels.items())),
             str(query.create_time_from),
@@ -189,10 +261,12 @@ class Jobs:
             create_time_until=query.create_time_until,
             oldest_first=query.oldest_first,
         )
-        with _translated():
+        with translated():
             # Taken first: what happens between the two is told by the watch as well.
             position = await self._store.last_position()
-            records, more, total = await self._store.find(principal, chosen, after, size)
+            records, more, total = await self._store.find(
+                caller.sees, chosen, after, size, skipped=query.skipped
+            )
         token = ""
         if more:
             last_record = records[-1]
@@ -202,21 +276,25 @@ class Jobs:
             jobs=[self._present(record) for record in records],
             next_page_token=token,
             total_size=total,
-            watch_token=self._sealer.seal("watch-all", [principal], [position]),
+            watch_token=self._sealer.seal("watch-all", [caller.principal], [position]),
         )
 
     @lasting
-    async def cancel(self, principal: str, job_id: str) -> Job:
+    async def cancel(self, caller: Caller, job_id: str) -> Job:
         """Stop a job; one that has ended stays as it is."""
-        record = await self.record(principal, job_id)
-        with _translated():
+        require(caller, Permission.CANCEL)
+        return await self._cancel(caller, job_id)
+
+    async def _cancel(self, caller: Caller, job_id: str) -> Job:
+        record = await self.record(caller, job_id)
+        with translated():
             for _ in range(_MOST_LOOKS):
                 if record.ended:
                     break
                 if record.state is JobState.CANCELLING:
                     # Another call is stopping it; this one answers when that is done.
                     await asyncio.sleep(0.05)
-                    record = await self.record(principal, job_id)
+                    record = await self.record(caller, job_id)
                     continue
                 try:
                     await self._scheduler.cancel(record)
@@ -226,13 +304,18 @@ class Jobs:
                 except TransitionError:
                     # At this moment it is admitted, or ends by itself; the next look will tell.
                     await asyncio.sleep(0.05)
-                    record = await self.record(principal, job_id)
-        return await self.get(principal, job_id)
+                    record = await self.record(caller, job_id)
+        return self._present(await self.record(caller, job_id))
+
+    async def deletable(self, caller: Caller, job_id: str) -> None:
+        """Raise what deleting a job would raise because of who asks, or because there is none."""
+        require(caller, Permission.DELETE)
+        await self.record(caller, job_id)
 
     @lasting
     async def delete(
         self,
-        principal: str,
+        caller: Caller,
         job_id: str,
         *,
         allow_missing: bool,
@@ -240,11 +323,12 @@ class Jobs:
         force: bool,
     ) -> int:
         """Forget a job; answers how many of its objects were deleted."""
+        require(caller, Permission.DELETE)
         try:
-            record = await self.record(principal, job_id)
+            record = await self.record(caller, job_id)
             if not record.ended and force:
-                await self.cancel(principal, job_id)
-                record = await self.record(principal, job_id)
+                await self._cancel(caller, job_id)
+                record = await self.record(caller, job_id)
         except AppError as error:
             if error.kind is Kind.NOT_FOUND and allow_missing:
                 return 0
@@ -256,10 +340,13 @@ class Jobs:
                 f"The job is {record.state}; cancel it first, or set force.",
                 metadata={"job_id": job_id, "state": record.state.value},
             )
-        deleted = await self._delete_outputs(record) if delete_outputs else 0
-        with _translated():
+        deleted = 0
+        if delete_outputs:
+            self._check_reach(caller, record, "write")
+            deleted = await self._delete_outputs(record)
+        with translated():
             try:
-                await self._store.delete(principal, job_id)
+                await self._store.delete(record.principal, job_id)
             except NoSuchJobError:
                 raise job_not_found(job_id) from None
         self._events.wake_job(job_id)
@@ -273,7 +360,7 @@ class Jobs:
                 [(report, report_endpoint(spec, report.uri)) for report in record.reports]
             )
         while True:
-            with _translated():
+            with translated():
                 page, _ = await self._store.segments(
                     record.job_id, states=[SegmentState.PUBLISHED], after=after
                 )
@@ -295,18 +382,20 @@ class Jobs:
             ) from error
 
     @lasting
-    async def retry(self, principal: str, job_id: str, client_token: str) -> Job:
+    async def retry(self, caller: Caller, job_id: str, client_token: str) -> Job:
         """Run what failed again."""
+        require(caller, Permission.SUBMIT)
         if self.draining:
             raise shutting_down()
         checker = Checker(self._bounds)
         checker.client_token("client_token", client_token)
         if checker.violations:
             raise invalid(checker.violations)
-        record = await self.record(principal, job_id)
+        record = await self.record(caller, job_id)
         if not record.ended and record.attempt > 1:
             return self._present(record)
-        with _translated():
+        self._check_reach(caller, record, "read", "write")
+        with translated():
             try:
                 record = await self._store.retry(job_id, client_token)
             except NoSuchJobError:
@@ -325,7 +414,7 @@ class Jobs:
 
     async def segments(
         self,
-        principal: str,
+        caller: Caller,
         job_id: str,
         *,
         page_size: int = 0,
@@ -334,25 +423,42 @@ class Jobs:
         violations: Sequence[Violation] = (),
     ) -> SegmentPage:
         """A page of a job's segments."""
-        size = _page_size(page_size, 100, violations)
-        await self.record(principal, job_id)
-        bound = (principal, job_id, ",".join(sorted(state.value for state in states)))
+        require(caller, Permission.READ)
+        size = page_size_of(page_size, 100, violations)
+        await self.record(caller, job_id)
+        bound = (caller.principal, job_id, ",".join(sorted(state.value for state in states)))
         after = -1
         if page_token:
             (last,) = self._sealer.open("segments", bound, page_token, "page_token")
             after = int(last)
-        with _translated():
+        with translated():
             found, total = await self._store.segments(job_id, states=states, after=after, size=size)
             last_index = found[-1].index if found else after
             more, _ = await self._store.segments(job_id, states=states, after=last_index, size=1)
         token = self._sealer.seal("segments", bound, [last_index]) if more else ""
         return SegmentPage(segments=found, next_page_token=token, total_size=total)
 
+    def _check_reach(self, caller: Caller, record: JobRecord, *verbs: Verb) -> None:
+        """Hold a caller to what its key may read and write, for a job that another key, or
+        another principal, may have submitted. Raises PERMISSION_DENIED."""
+        checker = Checker(self._bounds, caller.reach)
+        checker.places(record.spec, verbs)
+        if any(item.reason == OUT_OF_REACH for item in checker.violations):
+            raise AppError(
+                Kind.DENIED,
+                "PERMISSION_DENIED",
+                f"These credentials may not {' and '.join(verbs)} where this job does; take the "
+                "key that submitted it.",
+                metadata={"permission": "reach"},
+            )
+
     def _present(self, record: JobRecord) -> Job:
         return present(record, self._events.last_progress(record.job_id))
 
 
-def _page_size(asked: int, default: int, violations: Sequence[Violation]) -> int:
+def page_size_of(asked: int, default: int, violations: Sequence[Violation]) -> int:
+    """How many a page holds; raises INVALID_FIELD for what the face found wrong, and for a
+    negative size."""
     wrong = list(violations)
     if asked < 0:
         wrong.append(Violation(field="page_size", description="is negative"))
@@ -362,7 +468,7 @@ def _page_size(asked: int, default: int, violations: Sequence[Violation]) -> int
 
 
 @contextmanager
-def _translated() -> Iterator[None]:
+def translated() -> Iterator[None]:
     """A store that cannot be used is told as such, without its details."""
     try:
         yield

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 
 from reelsplit.types.job import Job, JobPhase, JobProgress, JobState
-from reelsplit.types.spec import JobSpec
+from reelsplit.types.spec import Input, JobSpec
 from reelsplit_server.jobs.records import JobRecord
 from reelsplit_server.storage.location import public
 
@@ -15,7 +15,7 @@ def present(record: JobRecord, live: JobProgress | None) -> Job:
     return Job(
         job_id=record.job_id,
         state=record.state,
-        spec=_without_secrets(record.spec),
+        spec=_as_named(_without_secrets(record.spec), record.media_id),
         error=record.error,
         source=record.source,
         progress=snapshot(record, live),
@@ -82,6 +82,11 @@ def _without_secrets(spec: JobSpec) -> JobSpec:
         reports=reports,
         notify_url=_public(spec.notify_url),
     )
+
+
+def _as_named(spec: JobSpec, media_id: str | None) -> JobSpec:
+    """With the input as the caller named it, where that was by the id of an asset."""
+    return spec if media_id is None else replace(spec, input=Input(media_id=media_id))
 
 
 def _public(text: str | None) -> str | None:

@@ -30,6 +30,9 @@ class Checker(Protocol):
     ) -> location.Location | None:
         """Check a location and the endpoint beside it."""
 
+    def folder(self, at: str, name: str, text: str, place: location.Location) -> None:
+        """Check the folder of a template for files."""
+
 
 def check_reports(checker: Checker, spec: JobSpec, stem: str, at: str) -> None:
     """Check everything that does not depend on the source; ``stem`` is its name."""
@@ -57,7 +60,7 @@ def check_reports(checker: Checker, spec: JobSpec, stem: str, at: str) -> None:
         for n, target in enumerate(reports.targets)
     ]
     if all(sound):
-        _check_places(checker, spec, stem, at)
+        check_report_places(checker, spec, stem, at)
 
 
 def _check_kinds(checker: Checker, spec: JobSpec, reports: ReportOptions, at: str) -> None:
@@ -95,7 +98,7 @@ def _check_template(checker: Checker, text: str, count: int, at: str) -> bool:
     return True
 
 
-def _check_places(checker: Checker, spec: JobSpec, stem: str, at: str) -> None:
+def check_report_places(checker: Checker, spec: JobSpec, stem: str, at: str) -> None:
     """Check where each report goes, and that no two go to one place."""
     reports = spec.reports
     assert reports is not None
@@ -114,6 +117,8 @@ def _check_places(checker: Checker, spec: JobSpec, stem: str, at: str) -> None:
         if not given and spec.output is not None:
             inner = at.rpartition(".")[0] + ".output"
         place = checker.place(inner, "uri_template", uri, report_endpoint(spec, uri), "write")
+        if place is not None:
+            checker.folder(inner, "uri_template", text, place)
         if place is not None and taken.setdefault(place, kind) is not kind:
             checker.wrong(
                 f"{inner}.uri_template", f"leads {taken[place].name} and {kind.name} to one place"

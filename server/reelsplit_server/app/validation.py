@@ -6,9 +6,12 @@ import contextlib
 import json
 import math
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
+from dataclasses import replace
 from fractions import Fraction
+from urllib.parse import urlsplit
 
+from reelsplit.types.media import Media
 from reelsplit.types.output import (
     AudioCodec,
     AudioEncoding,
@@ -24,17 +27,20 @@ from reelsplit.types.spec import (
     TimeRange,
     UserDefined,
 )
+from reelsplit_server.access.reach import EVERYTHING, Reach
+from reelsplit_server.app.addresses import check_address
 from reelsplit_server.app.bounds import Bounds
 from reelsplit_server.app.detection import check_detection
-from reelsplit_server.app.errors import Violation
-from reelsplit_server.app.reports import check_reports
+from reelsplit_server.app.errors import OUT_OF_REACH, Violation
+from reelsplit_server.app.reports import check_report_places, check_reports
 from reelsplit_server.media import formats
 from reelsplit_server.storage import location, template
-from reelsplit_server.storage.routes import Verb
+from reelsplit_server.storage.routes import FilePlace, ObjectPlace, Place, Verb, WebPlace
 
 _LABEL_KEY = re.compile(r"[a-z][a-z0-9_.-]{0,62}", re.ASCII)
 _TOKEN = re.compile(r"[\x21-\x7e]{1,64}")
 _MOST_LABELS = 64
+_MOST_TITLE = 128
 _MOST_OFFSET = 10 * 366 * 86400
 _SHORTEST_INTERVAL = Fraction(1, 10)
 _HAVE_EDIT_LISTS = (formats.Container.MP4, formats.Container.MOV)
@@ -43,8 +49,9 @@ _HAVE_EDIT_LISTS = (formats.Container.MP4, formats.Container.MOV)
 class Checker:
     """Collects what is wrong with a request."""
 
-    def __init__(self, bounds: Bounds) -> None:
+    def __init__(self, bounds: Bounds, reach: Reach = EVERYTHING) -> None:
         self.bounds = bounds
+        self._reach = reach
         self.violations: list[Violation] = []
 
     def wrong(self, field: str, description: str) -> None:
@@ -100,7 +107,11 @@ class Checker:
         if spec.reports is not None:
             check_reports(self, spec, stem, f"{at}.reports")
         if spec.notify_url is not None:
-            self.unsupported(f"{at}.notify_url", "is not supported by this version")
+            why = check_address(spec.notify_url, self.bounds.callbacks)
+            if why is not None:
+                self.wrong(f"{at}.notify_url", why)
+        elif spec.notify_segments:
+            self.wrong(f"{at}.notify_segments", "needs notify_url")
         self._user_data(f"{at}.user_data", spec.user_data)
         self.labels(f"{at}.labels", spec.labels)
         self.within(f"{at}.priority", spec.priority, -100, 100)
@@ -113,10 +124,17 @@ class Checker:
 
     def _input(self, wanted: Input | None, at: str) -> None:
         if wanted is None or (wanted.uri is None and wanted.media_id is None):
-            self.wrong(at, "is required: give a uri")
+            self.wrong(at, "is required: give a uri or a media_id")
             return
         if wanted.media_id is not None:
-            self.unsupported(f"{at}.media_id", "is not supported by this version; give a uri")
+            # Those that are one were replaced by their locations.
+            if wanted.endpoint is not None:
+                self.wrong(f"{at}.endpoint", "belongs with a uri; an asset has its own")
+            else:
+                self.wrong(
+                    f"{at}.media_id",
+                    "takes the 32 lower-case hexadecimal digits of a media asset",
+                )
         if wanted.uri is not None:
             self.place(at, "uri", wanted.uri, wanted.endpoint, "read")
 
@@ -131,12 +149,73 @@ class Checker:
             self.wrong(f"{at}.{name}", str(error))
             return None
         try:
-            routes.resolve(place, verb, endpoint)
+            found = routes.resolve(place, verb, endpoint)
         except location.LocationError as error:
             alone = endpoint is None or not routes.leads(place, verb)
             self.wrong(f"{at}.{name}" if alone else f"{at}.endpoint", str(error))
             return None
+        if not self._reaches(found, verb):
+            self._out_of_reach(at, name, verb)
+            return None
         return place
+
+    def folder(self, at: str, name: str, text: str, place: location.Location) -> None:
+        """Check the folder of a template for files: what stands for a placeholder must not decide
+        whose folder it is."""
+        if place.scheme is not location.Scheme.FILE:
+            return
+        folder = "/"
+        with contextlib.suppress(location.LocationError):
+            folder = location.parse(text[: text.find("{")].rpartition("/")[0]).path
+        if not self._reach.folder("write", folder):
+            self._out_of_reach(at, name, "write")
+
+    def _out_of_reach(self, at: str, name: str, verb: Verb) -> None:
+        description = (
+            f"lies where this access key may not {verb}; its operator gives keys their folders, "
+            "buckets and hosts"
+        )
+        self.violations.append(
+            Violation(field=f"{at}.{name}", description=description, reason=OUT_OF_REACH)
+        )
+
+    def _reaches(self, place: Place, verb: Verb) -> bool:
+        match place:
+            case FilePlace(path=path):
+                return self._reach.folder(verb, path)
+            case ObjectPlace(store=store, bucket=bucket):
+                scheme = self.bounds.routes.scheme_of(store)
+                return self._reach.bucket(verb, scheme, store, bucket)
+            case WebPlace(url=url):
+                parts = urlsplit(url)
+                return self._reach.host(parts.scheme, parts.netloc)
+
+    def lone(self, field: str, uri: str, endpoint: str | None, verb: Verb) -> None:
+        """Check a location that stands in no spec."""
+        known = len(self.violations)
+        self.place("", field, uri, endpoint, verb)
+        self.violations[known:] = [
+            replace(item, field=item.field.removeprefix(".")) for item in self.violations[known:]
+        ]
+
+    def media(self, wanted: Media) -> None:
+        """Check what an asset is registered with."""
+        self.lone("uri", wanted.uri, None, "read")
+        if len(wanted.title) > _MOST_TITLE:
+            self.wrong("title", f"is longer than {_MOST_TITLE} characters")
+        self.labels("labels", wanted.labels)
+        self._user_data("user_data", wanted.user_data or None)
+
+    def places(self, spec: JobSpec, verbs: Collection[Verb], at: str = "spec") -> None:
+        """Check only where a spec reads and writes."""
+        if "read" in verbs:
+            self._input(spec.input, f"{at}.input")
+        if "write" in verbs:
+            stem = location.stem_of((spec.input and spec.input.uri) or "")
+            if spec.output is not None:
+                self._template(spec.output, f"{at}.output", stem)
+            if spec.reports is not None:
+                check_report_places(self, spec, stem, f"{at}.reports")
 
     # --- Modes -----------------------------------------------------------------------------
 
@@ -188,8 +267,6 @@ class Checker:
 
     def _output(self, output: Output, at: str, stem: str) -> None:
         container = self._template(output, at, stem)
-        if output.export_as_media:
-            self.unsupported(f"{at}.export_as_media", "is not supported by this version")
         for name, size in (("width", output.width), ("height", output.height)):
             self.within(f"{at}.{name}", size, 16, 16384, " pixels")
             if size is not None and size % 2:
@@ -230,6 +307,8 @@ class Checker:
         ]
         first, second = (template.expand(text, sample) for sample in samples)
         place = self.place(parent, "uri_template", first, output.endpoint, "write")
+        if place is not None:
+            self.folder(parent, "uri_template", text, place)
         if place is not None:
             with contextlib.suppress(location.LocationError):
                 other = location.parse(second)

@@ -10,6 +10,9 @@ from datetime import UTC, datetime
 from fractions import Fraction
 
 from reelsplit.types.event import Bookmark, JobEvent, JobStateChanged
+from reelsplit_server.access.callers import Caller
+from reelsplit_server.access.permissions import Permission
+from reelsplit_server.app.authorization import require
 from reelsplit_server.app.errors import AppError, Kind, Violation, invalid, shutting_down
 from reelsplit_server.app.jobs import Jobs, store_unavailable
 from reelsplit_server.app.presenting import snapshot
@@ -41,7 +44,7 @@ class Watching:
 
     async def job(
         self,
-        principal: str,
+        caller: Caller,
         job_id: str,
         *,
         resume_token: str = "",
@@ -49,17 +52,18 @@ class Watching:
         skip_progress: bool = False,
     ) -> AsyncIterator[JobEvent]:
         """The events of a job behind a token; ends behind the event of the job's end."""
+        require(caller, Permission.READ)
         pause = _INTERVAL if interval is None else float(interval)
         if not 0 <= pause <= 3600:
             wrong = "lies from 0 to 3,600 seconds"
             raise invalid([Violation(field="progress_interval", description=wrong)])
-        await self._jobs.record(principal, job_id)
-        bound = (principal, job_id)
+        await self._jobs.record(caller, job_id)
+        bound = (caller.principal, job_id)
         last = 0
         if resume_token:
             (value,) = self._sealer.open("watch", bound, resume_token, "resume_token")
             last = int(value)
-        self._enter(principal)
+        self._enter(caller.principal)
         follower = self._events.follow_job(job_id)
         try:
             token, snapped, told, percent = resume_token, False, 0.0, 0.0
@@ -70,7 +74,7 @@ class Watching:
                     if isinstance(event.event, JobStateChanged):
                         percent = max(percent, event.event.percent)
                     yield replace(event, resume_token=token)
-                record = await self._jobs.record(principal, job_id)
+                record = await self._jobs.record(caller, job_id)
                 if record.last_sequence > last:
                     continue
                 live = self._events.last_progress(job_id)
@@ -94,37 +98,38 @@ class Watching:
                     raise shutting_down()
                 await follower.woken(wait)
         finally:
-            self._leave(principal, follower)
+            self._leave(caller.principal, follower)
 
     async def all(
         self,
-        principal: str,
+        caller: Caller,
         *,
         resume_token: str = "",
         labels: Mapping[str, str] | None = None,
         include_progress: bool = False,
     ) -> AsyncIterator[JobEvent]:
-        """The events of all jobs of a principal behind a token, or from now on."""
-        bound = (principal,)
+        """The events of all jobs that the caller sees behind a token, or from now on."""
+        require(caller, Permission.READ)
+        bound = (caller.principal,)
         if resume_token:
             (value,) = self._sealer.open("watch-all", bound, resume_token, "resume_token")
             position = int(value)
             await self._check_age(position)
         else:
             position = await self._last_position()
-        self._enter(principal)
-        follower = self._events.follow_principal(principal)
+        self._enter(caller.principal)
+        follower = self._events.follow_principal(caller.sees)
         wanted: dict[str, bool] = {}
         try:
             if not resume_token:
                 # So that a watch that breaks before its first event can be resumed.
                 yield self._bookmark(bound, position)
             told: dict[str, tuple[float, float]] = {}
-            for job in await self._running(principal) if include_progress else ():
+            for job in await self._running(caller.sees) if include_progress else ():
                 if await self._matches(job.job_id, labels or {}, wanted):
                     told[job.job_id] = (0.0, job.percent)
             while True:
-                stored, reached = await self._behind_position(principal, position)
+                stored, reached = await self._behind_position(caller.sees, position)
                 for item in stored:
                     position = item.position
                     job_id = item.event.job_id
@@ -150,7 +155,7 @@ class Watching:
                 if not await follower.woken(_INTERVAL if told else _BOOKMARK) and not told:
                     yield self._bookmark(bound, position)
         finally:
-            self._leave(principal, follower)
+            self._leave(caller.principal, follower)
 
     async def _check_age(self, position: int) -> None:
         try:
@@ -205,9 +210,9 @@ class Watching:
         except StoreUnavailableError as error:
             raise store_unavailable() from error
 
-    async def _running(self, principal: str) -> list[JobRecord]:
+    async def _running(self, principal: str | None) -> list[JobRecord]:
         try:
-            return [job for job in await self._store.active() if job.principal == principal]
+            return [job for job in await self._store.active() if principal in (None, job.principal)]
         except StoreUnavailableError as error:
             raise store_unavailable() from error
 
@@ -221,7 +226,7 @@ class Watching:
         return [item.event for item in stored]
 
     async def _behind_position(
-        self, principal: str, position: int
+        self, principal: str | None, position: int
     ) -> tuple[list[StoredEvent], int]:
         """The next events, and the position up to which there are no others."""
         reached = self._events.position

@@ -80,10 +80,10 @@ class Desks:
             raise RemoveError(told(error)) from error
         return count
 
-    async def _remove(self, batch: Sequence[tuple[Place, str]]) -> int:
+    async def _remove(self, batch: Sequence[tuple[Place, str | None]]) -> int:
         room = asyncio.Semaphore(_AT_ONCE)
 
-        async def look(place: Place, checksum: str) -> Place | None:
+        async def look(place: Place, checksum: str | None) -> Place | None:
             async with room:
                 work = functools.partial(self.stores.holds, place, checksum)
                 return place if await self.call(place, work) else None

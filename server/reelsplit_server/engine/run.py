@@ -14,6 +14,7 @@ from reelsplit_server.engine.seam import (
     OnReport,
     Outcome,
     PlanDone,
+    Probe,
     Scan,
     ScanDone,
     Unit,
@@ -49,8 +50,8 @@ class Run:
         """Keep what was reported, or do what was asked for."""
         if isinstance(said, Ask):
             return await self._answer(said)
-        if isinstance(said, PlanDone) and not isinstance(self.unit, Analyse):
-            raise ValueError("only an analysis ends with a plan")
+        if isinstance(said, PlanDone) and not isinstance(self.unit, Analyse | Probe):
+            raise ValueError("only what opens a source to look at it ends so")
         if isinstance(said, ScanDone) and not isinstance(self.unit, Scan):
             raise ValueError("only a scan ends as one")
         if isinstance(said, Failed):

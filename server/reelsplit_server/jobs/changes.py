@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 from datetime import timedelta
 
-from sqlalchemy import bindparam, insert, select, update
+from sqlalchemy import bindparam, insert, update
 
 from reelsplit.types.error import Error
 from reelsplit.types.event import (
@@ -18,7 +18,7 @@ from reelsplit.types.event import (
 from reelsplit.types.job import JobState
 from reelsplit.types.segment import Segment, SegmentState
 from reelsplit.wire import to_message
-from reelsplit_server.jobs import schema
+from reelsplit_server.jobs import outbox, schema
 from reelsplit_server.jobs.database import Transaction
 from reelsplit_server.jobs.records import JobRecord, StoredEvent
 from reelsplit_server.jobs.rows import facts_bytes, load_job, micros, segment_bytes
@@ -40,11 +40,7 @@ _NEXT_NUMBER = (
     update(schema.jobs)
     .where(schema.jobs.c.job_id == bindparam("of_job"))
     .values(last_sequence=schema.jobs.c.last_sequence + 1)
-    .returning(schema.jobs.c.last_sequence, schema.jobs.c.principal_id)
-)
-# By itself: within RETURNING, SQLite answers the first row's name for all.
-_NAME = select(schema.principals.c.name).where(
-    schema.principals.c.principal_id == bindparam("of_principal")
+    .returning(schema.jobs.c.last_sequence)
 )
 _PUT_EVENT = insert(schema.events)
 
@@ -110,8 +106,9 @@ def update_job(transaction: Transaction, job_id: str, **values: object) -> None:
 def append(transaction: Transaction, job_id: str, event: Happening) -> None:
     """Append an event to a job's log, under the next number."""
     connection = transaction.connection
-    sequence, owner = connection.execute(_NEXT_NUMBER, {"of_job": job_id}).one()
-    principal = connection.execute(_NAME, {"of_principal": owner}).scalar_one()
+    sequence = connection.execute(_NEXT_NUMBER, {"of_job": job_id}).scalar_one()
+    concerned = outbox.concerned(connection, job_id)
+    principal = concerned.principal
     made = JobEvent(job_id=job_id, sequence=sequence, event_time=transaction.now, event=event)
     result = connection.execute(
         _PUT_EVENT,
@@ -124,3 +121,4 @@ def append(transaction: Transaction, job_id: str, event: Happening) -> None:
     assert result.inserted_primary_key is not None
     position = result.inserted_primary_key[0]
     transaction.events.append(StoredEvent(position=position, principal=principal, event=made))
+    outbox.enqueue(transaction, concerned, made)

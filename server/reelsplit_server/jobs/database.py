@@ -88,12 +88,16 @@ class Database:
         self._thread = threading.Thread(target=self._work, name="store-writer", daemon=True)
         self._readers = ThreadPoolExecutor(4, thread_name_prefix="store-reader")
 
-    def open(self) -> None:
-        """Bring the schema up to date and start writing. Blocks; called once, at start."""
+    def open(self, *, shared: bool = False) -> None:
+        """Bring the schema up to date and start writing. Blocks; called once, at start.
+
+        A database that is ``shared`` with a server that runs is taken as it is; raises
+        `StoreVersionError` where that is of another version.
+        """
         # It holds what its users submit, and the key of their tokens.
         os.close(os.open(self._path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600))
         try:
-            migrate(self._engine)
+            (_check_version if shared else migrate)(self._engine)
         except SQLAlchemyError as error:
             raise StoreUnavailableError(f"the database cannot be used: {error}") from error
         self._thread.start()
@@ -204,11 +208,25 @@ def _engine(path: Path) -> Engine:
     return engine
 
 
-def migrate(engine: Engine) -> None:
-    """Bring the database to this version's schema; raises `StoreVersionError` if it is newer."""
+def _script() -> tuple[Config, ScriptDirectory]:
     config = Config()
     config.set_main_option("script_location", "reelsplit_server.jobs:migrations")
-    script = ScriptDirectory.from_config(config)
+    return config, ScriptDirectory.from_config(config)
+
+
+def _check_version(engine: Engine) -> None:
+    _, script = _script()
+    with engine.connect() as connection:
+        current = MigrationContext.configure(connection).get_current_revision()
+    if current != script.get_current_head():
+        raise StoreVersionError(
+            f"the server that runs on this data folder is of another version, with schema {current}"
+        )
+
+
+def migrate(engine: Engine) -> None:
+    """Bring the database to this version's schema; raises `StoreVersionError` if it is newer."""
+    config, script = _script()
     with engine.connect() as connection:
         current = MigrationContext.configure(connection).get_current_revision()
         if current is not None and current not in {r.revision for r in script.walk_revisions()}:

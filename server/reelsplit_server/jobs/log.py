@@ -43,6 +43,7 @@ class EventLog:
     def __init__(self) -> None:
         self._by_job: dict[str, set[Follower]] = {}
         self._by_principal: dict[str, set[Follower]] = {}
+        self._of_everybody: set[Follower] = set()
         self._tails: dict[str, deque[StoredEvent]] = {}
         self._progress: dict[str, JobProgress] = {}
         self._all: set[Follower] = set()
@@ -55,12 +56,16 @@ class EventLog:
         """Follow one job, until `leave`."""
         return self._follow(self._by_job, job_id)
 
-    def follow_principal(self, principal: str) -> Follower:
-        """Follow all jobs of a principal, until `leave`."""
+    def follow_principal(self, principal: str | None) -> Follower:
+        """Follow all jobs of a principal, or of all where it is None, until `leave`."""
+        if principal is None:
+            return self._join(self._of_everybody)
         return self._follow(self._by_principal, principal)
 
     def _follow(self, groups: dict[str, set[Follower]], key: str) -> Follower:
-        group = groups.setdefault(key, set())
+        return self._join(groups.setdefault(key, set()))
+
+    def _join(self, group: set[Follower]) -> Follower:
         follower = Follower(group)
         group.add(follower)
         self._all.add(follower)
@@ -91,6 +96,7 @@ class EventLog:
                 self._tails.setdefault(job_id, deque(maxlen=_TAIL)).append(stored)
                 self._wake(self._by_job[job_id])
             self._wake(self._by_principal.get(stored.principal, ()))
+            self._wake(self._of_everybody)
 
     def progress(self, principal: str, job_id: str, progress: JobProgress | None) -> None:
         """Tell how far a job is; None when it ended."""
@@ -100,6 +106,7 @@ class EventLog:
         self._progress[job_id] = progress
         self._wake(self._by_job.get(job_id, ()))
         self._wake(self._by_principal.get(principal, ()))
+        self._wake(self._of_everybody)
 
     def last_progress(self, job_id: str) -> JobProgress | None:
         """How far a job is that is being worked on."""
@@ -113,13 +120,13 @@ class EventLog:
             return None
         return [stored for stored in tail if stored.event.sequence > after]
 
-    def recent(self, principal: str, after: int) -> list[StoredEvent] | None:
-        """The events of a principal's jobs behind a position of the log, or None where memory
-        does not reach back that far."""
+    def recent(self, principal: str | None, after: int) -> list[StoredEvent] | None:
+        """The events of a principal's jobs, or of everybody's where it is None, behind a position
+        of the log; None where memory does not reach back that far."""
         if self._floor is None or after < self._floor:
             return None
         behind = itertools.takewhile(lambda item: item.position > after, reversed(self._recent))
-        return [item for item in behind if item.principal == principal][::-1]
+        return [item for item in behind if principal in (None, item.principal)][::-1]
 
     def wake_all(self) -> None:
         """Let everybody look again: the server stops."""

@@ -42,17 +42,22 @@ class Reading:
 
     async def find(
         self,
-        principal: str,
+        principal: str | None,
         chosen: JobFilter,
         after: tuple[int, str] | None,
         size: int,
+        *,
+        skipped: int = 0,
     ) -> tuple[list[JobRecord], bool, int]:
         """At most ``size`` jobs behind ``after`` (create time in microseconds, id), whether there
-        are more behind them, and how many match in all. Fewer come where their specs are large."""
+        are more behind them, and how many match in all. Fewer come where their specs are large.
+        ``None`` stands for any principal; ``skipped`` jobs are passed over first."""
 
         def work(connection: Connection) -> tuple[list[JobRecord], bool, int]:
             jobs = schema.jobs.c
-            query = jobs_query().where(schema.principals.c.name == principal)
+            query = jobs_query()
+            if principal is not None:
+                query = query.where(schema.principals.c.name == principal)
             if chosen.states:
                 query = query.where(jobs.state.in_([state.value for state in chosen.states]))
             for key, value in chosen.labels.items():
@@ -82,7 +87,7 @@ class Reading:
                 order = [column.desc() for column in order]  # type: ignore[misc]
             found: list[JobRecord] = []
             room = _MOST_BYTES
-            for row in connection.execute(query.order_by(*order).limit(size + 1)):
+            for row in connection.execute(query.order_by(*order).limit(size + 1).offset(skipped)):
                 room -= len(row.spec)
                 if len(found) == size or (room < 0 and found):
                     return found, True, total
@@ -159,14 +164,15 @@ class Reading:
 
         return await self._database.read(work)
 
-    async def all_events(self, principal: str, after: int, size: int) -> list[StoredEvent]:
-        """At most ``size`` events of all jobs of a principal behind a position of the log."""
+    async def all_events(self, principal: str | None, after: int, size: int) -> list[StoredEvent]:
+        """At most ``size`` events of all jobs of a principal, or of any where it is None, behind a
+        position of the log."""
 
         def work(connection: Connection) -> list[StoredEvent]:
             table = schema.events.c
-            query = events_query().where(
-                schema.principals.c.name == principal, table.position > after
-            )
+            query = events_query().where(table.position > after)
+            if principal is not None:
+                query = query.where(schema.principals.c.name == principal)
             return [
                 event_record(r)
                 for r in connection.execute(query.order_by(table.position).limit(size))

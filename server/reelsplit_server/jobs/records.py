@@ -31,6 +31,8 @@ class JobRecord:
     failed_count: int = 0
     source: SourceInfo | None = None
     source_pin: str | None = None
+    media_id: str | None = None
+    """The media asset that its input was named by."""
     error: Error | None = None
     notices: Sequence[Notice] = ()
     reports: Sequence[Report] = ()
@@ -38,6 +40,7 @@ class JobRecord:
     end_time: datetime | None = None
     expire_time: datetime | None = None
     last_sequence: int = 0
+    key_id: str | None = None
 
     @property
     def ended(self) -> bool:

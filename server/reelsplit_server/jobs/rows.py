@@ -99,6 +99,7 @@ def job_record(row: Row[Any]) -> JobRecord:
         failed_count=row.failed_count,
         source=facts.source,
         source_pin=row.source_pin,
+        media_id=row.media_id,
         error=facts.error,
         notices=facts.notices,
         reports=facts.reports,
@@ -106,6 +107,7 @@ def job_record(row: Row[Any]) -> JobRecord:
         end_time=from_micros(row.end_time),
         expire_time=from_micros(row.expire_time),
         last_sequence=row.last_sequence,
+        key_id=row.key_id,
     )
 
 

@@ -4,6 +4,7 @@ columns of their own have only what is searched, ordered by or constrained."""
 from __future__ import annotations
 
 from sqlalchemy import (
+    JSON,
     BigInteger,
     Boolean,
     CheckConstraint,
@@ -73,6 +74,12 @@ jobs = Table(
     Column("retry_token", String(64)),
     # The state of the source that all units of the job must see, as storage writes it.
     Column("source_pin", String(2048)),
+    # The access key that submitted it, which signs its callbacks.
+    Column("key_id", String(64)),
+    # What its own address is told: nothing, its end (1), or its segments as well (2).
+    Column("notifies", Integer),
+    # The media asset that its input was named by; the spec holds the location.
+    Column("media_id", String(32)),
     Column("create_time", Time, nullable=False),
     Column("start_time", Time),
     Column("end_time", Time),
@@ -157,13 +164,44 @@ media = Table(
     Column("media_id", String(32), primary_key=True),
     Column("principal_id", ForeignKey("principals.principal_id"), nullable=False),
     Column("uri", String, nullable=False),
+    # The endpoint of the store, where it is not the configured one.
+    Column("endpoint", String),
     Column("state", String(16), nullable=False),
-    # A Media message; the columns win.
+    # A Media message; id, location, state, owner and times stand in the columns only.
     Column("data", LargeBinary, nullable=False),
+    # What the dialects of some faces keep beside the contract's fields.
+    Column("details", JSON),
     Column("create_time", Time, nullable=False),
     Column("update_time", Time, nullable=False),
     CheckConstraint(_one_of("state", MediaState), name="state"),
     Index("ix_media_listing", "principal_id", "create_time", "media_id"),
+    Index("ix_media_uri", "principal_id", "uri"),
+    Index("ix_media_state", "state"),
+)
+
+media_labels = Table(
+    "media_labels",
+    metadata,
+    Column("media_id", ForeignKey("media.media_id", ondelete="CASCADE"), nullable=False),
+    Column("key", String(63), nullable=False),
+    Column("value", String(128), nullable=False),
+    PrimaryKeyConstraint("media_id", "key"),
+    Index("ix_media_labels_search", "key", "value"),
+)
+
+media_tokens = Table(
+    "media_tokens",
+    metadata,
+    Column("principal_id", ForeignKey("principals.principal_id"), nullable=False),
+    Column("client_token", String(64), nullable=False),
+    # Kept when the asset is deleted, so it is no foreign key.
+    Column("media_id", String(32), nullable=False),
+    # A digest of the request as it was sent.
+    Column("request", LargeBinary, nullable=False),
+    Column("forget_time", Time),
+    PrimaryKeyConstraint("principal_id", "client_token"),
+    Index("ix_media_tokens_media_id", "media_id"),
+    Index("ix_media_tokens_forget_time", "forget_time"),
 )
 
 properties = Table(
@@ -171,4 +209,71 @@ properties = Table(
     metadata,
     Column("name", String(64), primary_key=True),
     Column("value", LargeBinary, nullable=False),
+)
+
+access_keys = Table(
+    "access_keys",
+    metadata,
+    Column("key_id", String(64), primary_key=True),
+    Column("principal", String(128), nullable=False),
+    # Sealed under a key that does not lie in the database.
+    Column("secret", LargeBinary, nullable=False),
+    # The SHA-256 of the bearer token.
+    Column("token_digest", LargeBinary(32), unique=True),
+    # The name in the certificates that stand for this key.
+    Column("certificate", String(255), unique=True),
+    Column("permissions", String(128), nullable=False),
+    # Lists as JSON; NULL stands for all that the settings allow.
+    Column("reads", String),
+    Column("writes", String),
+    Column("active", Boolean, nullable=False),
+    Column("create_time", Time, nullable=False),
+)
+
+nonces = Table(
+    "nonces",
+    metadata,
+    Column("digest", LargeBinary(16), primary_key=True),
+    Column("key_id", String(64), nullable=False),
+    Column("expire_time", Time, nullable=False),
+    Index("ix_nonces_expire_time", "expire_time"),
+)
+
+callbacks = Table(
+    "callbacks",
+    metadata,
+    # The empty name stands for all principals that have set none.
+    Column("principal", String(128), primary_key=True),
+    Column("url", String, nullable=False),
+    # Sealed like those of access_keys.
+    Column("secret", LargeBinary),
+    # As it was given.
+    Column("event_types", String, nullable=False),
+    Column("tells_ends", Boolean, nullable=False),
+    Column("tells_segments", Boolean, nullable=False),
+    Column("update_time", Time, nullable=False),
+)
+
+# No foreign keys: what is to be told outlives the job that it tells of.
+outbox = Table(
+    "outbox",
+    metadata,
+    Column("position", Position, primary_key=True, autoincrement=True),
+    Column("job_id", String(32), nullable=False),
+    Column("principal", String(128), nullable=False),
+    Column("url", String, nullable=False),
+    # The access key that signs; NULL where the account's own secret does.
+    Column("key_id", String(64)),
+    Column("account", Boolean, nullable=False),
+    # A JobEvent message without its token.
+    Column("event", LargeBinary, nullable=False),
+    Column("user_data", String),
+    Column("state", String(16), nullable=False),
+    Column("tries", Integer, nullable=False),
+    Column("next_time", Time, nullable=False),
+    Column("error", String(256)),
+    Column("create_time", Time, nullable=False),
+    CheckConstraint("state IN ('PENDING', 'FAILED')", name="state"),
+    Index("ix_outbox_channel", "state", "job_id", "url", "position"),
+    sqlite_autoincrement=True,
 )

@@ -19,8 +19,9 @@ from reelsplit.types.segment import Notice, Segment, SegmentState
 from reelsplit.types.spec import JobSpec, ReportKind
 from reelsplit.v1 import spec_pb2
 from reelsplit.wire import to_message
-from reelsplit_server.jobs import changes, schema
+from reelsplit_server.jobs import changes, exports, outbox, schema
 from reelsplit_server.jobs.database import Transaction
+from reelsplit_server.jobs.principals import principal_id
 from reelsplit_server.jobs.reading import FORGOTTEN, Reading
 from reelsplit_server.jobs.records import JobRecord
 from reelsplit_server.jobs.rows import (
@@ -87,8 +88,12 @@ class Store(Reading):
         spec: JobSpec,
         *,
         most_waiting: int,
+        key_id: str | None = None,
+        media_id: str | None = None,
     ) -> JobRecord:
-        """Keep a new job, or answer the one that this client token made.
+        """Keep a new job, or answer the one that this client token made. ``key_id`` is the access
+        key that signs its callbacks; ``media_id`` the asset that the request names its input by,
+        whose location stands in the spec.
 
         Raises `TokenReusedError` where the token was used with another request, and
         `QueueFullError` where ``most_waiting`` jobs wait already.
@@ -97,7 +102,7 @@ class Store(Reading):
 
         def work(transaction: Transaction) -> JobRecord:
             connection = transaction.connection
-            owner = _principal(transaction, principal)
+            owner = principal_id(transaction, principal)
             if client_token:
                 row = connection.execute(
                     select(schema.tokens).where(
@@ -131,6 +136,9 @@ class Store(Reading):
                     failed_count=0,
                     facts=b"",
                     last_sequence=0,
+                    key_id=key_id,
+                    notifies=_notifies(spec),
+                    media_id=media_id,
                     create_time=micros(now),
                 )
             )
@@ -152,6 +160,22 @@ class Store(Reading):
             return load_job(connection, job_id)
 
         return await self._database.write(work)
+
+    async def first(self, principal: str, client_token: str, request: JobSpec) -> JobRecord | None:
+        """The job that this client token made, where it made one; raises `TokenReusedError`."""
+        sent = await asyncio.to_thread(to_message, request)
+        tokens, principals = schema.tokens, schema.principals
+        query = (
+            select(tokens)
+            .join(principals, principals.c.principal_id == tokens.c.principal_id)
+            .where(principals.c.name == principal, tokens.c.client_token == client_token)
+        )
+
+        def work(connection: Connection) -> JobRecord | None:
+            row = connection.execute(query).one_or_none()
+            return None if row is None else _first_job(connection, row, sent)
+
+        return await self._database.read(work)
 
     async def property(self, name: str, make: Callable[[], bytes]) -> bytes:
         """A value that this database keeps; made at the first use."""
@@ -396,6 +420,12 @@ class Store(Reading):
         return await self._database.write(work)
 
 
+def _notifies(spec: JobSpec) -> int | None:
+    if not spec.notify_url:
+        return None
+    return outbox.SEGMENTS if spec.notify_segments else outbox.ENDS
+
+
 def _change_segment(
     transaction: Transaction, segment: Segment, state: SegmentState
 ) -> tuple[JobRecord, Segment]:
@@ -413,6 +443,8 @@ def _change_segment(
     elif state is not SegmentState.PLANNED:
         changed = dataclasses.replace(changed, end_time=now)
     changes.put_segment(transaction, before, changed)
+    if changed.media_id and state is SegmentState.PUBLISHED:
+        exports.add(transaction, changed)
     record = load_job(connection, segment.job_id)
     published = state is SegmentState.PUBLISHED
     failed = (state is SegmentState.FAILED) - (before is SegmentState.FAILED)
@@ -440,17 +472,6 @@ def _first_job(connection: Connection, row: Row[Any], sent: Message) -> JobRecor
     except NoSuchJobError:
         # The job was deleted: the token may not make another for a day.
         raise TokenReusedError(row.job_id) from None
-
-
-def _principal(transaction: Transaction, name: str) -> int:
-    connection, table = transaction.connection, schema.principals
-    query = select(table.c.principal_id).where(table.c.name == name)
-    found = connection.execute(query).scalar_one_or_none()
-    if found is None:
-        now = micros(transaction.now)
-        connection.execute(insert(table).values(name=name, create_time=now))
-        found = connection.execute(query).scalar_one()
-    return int(found)
 
 
 def _delete(transaction: Transaction, job_id: str) -> None:

@@ -18,6 +18,7 @@ from reelsplit.types.error import Error
 from reelsplit.types.segment import Segment, SegmentState
 from reelsplit.types.spec import ReportKind
 from reelsplit_server.engine import seam
+from reelsplit_server.jobs import exports
 from reelsplit_server.jobs.active import ANALYSIS, ActiveJob, length
 from reelsplit_server.jobs.database import StoreUnavailableError
 from reelsplit_server.jobs.failures import store_unavailable, too_late, worker_died
@@ -204,6 +205,8 @@ class Units:
         finally:
             # Also when the unit was stopped: it will be made again, or skipped.
             state, told = _ended(segment, outcome)
+            # Not as a worker tells it, which may have been taken over.
+            told = dataclasses.replace(told, media_id=exports.new_id(job.record, state))
             await _whole(self._keep_end(job, unit, state, told))
             counts = state is not SegmentState.PLANNED
             job.meter.ended(self._clock(), index, seconds, told.frame_count, counts=counts)

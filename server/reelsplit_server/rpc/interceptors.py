@@ -14,6 +14,7 @@ from google.protobuf.message import DecodeError, Message
 from google.protobuf.unknown_fields import UnknownFieldSet
 from grpc.aio import ServerInterceptor, ServicerContext
 
+from reelsplit_server.access.callers import Caller
 from reelsplit_server.access.principals import Principals
 from reelsplit_server.app.errors import AppError, Kind, Violation, invalid
 from reelsplit_server.rpc.status import abort
@@ -21,12 +22,12 @@ from reelsplit_server.rpc.status import abort
 log = structlog.get_logger(__name__)
 # Health checks and reflection tell nothing of jobs, and balancers have no token.
 _OPEN = ("/grpc.health.v1.Health/", "/grpc.reflection.")
-_principal: ContextVar[str] = ContextVar("principal")
+_caller: ContextVar[Caller] = ContextVar("caller")
 
 
-def caller() -> str:
-    """The principal of the call that is being answered."""
-    return _principal.get()
+def caller() -> Caller:
+    """Who made the call that is being answered."""
+    return _caller.get()
 
 
 class Gate(ServerInterceptor):
@@ -51,7 +52,7 @@ class Gate(ServerInterceptor):
             return handler  # type: ignore[no-any-return]
         metadata = dict(handler_call_details.invocation_metadata or ())
         given = metadata.get("authorization")
-        principal = self._principals.identify(given if isinstance(given, str) else None)
+        token = given if isinstance(given, str) else None
         # Requests are read behind the gate, and what cannot be read is told in our own words.
         read = handler.request_deserializer
         codec = {"request_deserializer": None, "response_serializer": handler.response_serializer}
@@ -61,13 +62,16 @@ class Gate(ServerInterceptor):
             async def stream(
                 request: Any, context: ServicerContext[Any, Any]
             ) -> AsyncIterator[Any]:
-                with self._admitted(method, True, principal) as refusal:
+                who = self._principals.identify(token, _certificate(context))
+                with self._admitted(method, True, who) as refusal:
                     if refusal is not None:
                         await abort(context, refusal)
                     # The client learns at once that it is connected, however quiet the jobs are.
                     await context.send_initial_metadata(())
                     try:
                         async for response in inner(_readable(read, request), context):
+                            if who is not None and not self._principals.still(who):
+                                raise _unknown()
                             yield response
                     except AppError as error:
                         await abort(context, error)
@@ -81,7 +85,8 @@ class Gate(ServerInterceptor):
         answer = handler.unary_unary
 
         async def call(request: Any, context: ServicerContext[Any, Any]) -> Any:
-            with self._admitted(method, False, principal) as refusal:
+            who = self._principals.identify(token, _certificate(context))
+            with self._admitted(method, False, who) as refusal:
                 if refusal is not None:
                     await abort(context, refusal)
                 try:
@@ -98,12 +103,11 @@ class Gate(ServerInterceptor):
 
     @contextmanager
     def _admitted(
-        self, method: str, streams: bool, principal: str | None
+        self, method: str, streams: bool, who: Caller | None
     ) -> Iterator[AppError | None]:
         started = time.monotonic()
-        if principal is None:
-            message = "Send a known token as the metadata 'authorization: Bearer TOKEN'."
-            yield AppError(Kind.UNAUTHENTICATED, "UNAUTHENTICATED", message)
+        if who is None:
+            yield _unknown()
             return
         if self._room[streams] <= 0:
             limit = self._limits[streams]
@@ -116,7 +120,7 @@ class Gate(ServerInterceptor):
                 retry_after=1.0,
             )
             return
-        _principal.set(principal)
+        _caller.set(who)
         self._room[streams] -= 1
         try:
             yield None
@@ -125,9 +129,24 @@ class Gate(ServerInterceptor):
             log.debug(
                 "call",
                 method=method,
-                principal=principal,
+                principal=who.principal,
                 milliseconds=round((time.monotonic() - started) * 1000, 1),
             )
+
+
+def _certificate(context: ServicerContext[Any, Any]) -> list[str]:
+    """The names in the client's certificate; only with a client authority is one asked for."""
+    shown = context.auth_context()
+    names = [*shown.get("x509_subject_alternative_name", ()), *shown.get("x509_common_name", ())]
+    return [name.decode(errors="replace") for name in names]
+
+
+def _unknown() -> AppError:
+    message = (
+        "Send a known token as the metadata 'authorization: Bearer TOKEN', or show a certificate "
+        "that an access key stands for."
+    )
+    return AppError(Kind.UNAUTHENTICATED, "UNAUTHENTICATED", message)
 
 
 def _readable(read: Callable[[bytes], Message], request: bytes) -> Message:

@@ -43,7 +43,7 @@ class JobServicer(JobServiceServicer):
             read = partial(from_message, JobSpec, request.spec, problem, "spec")
             spec = await asyncio.to_thread(read) if is_large(request.spec) else read()
         job = await self._jobs.submit(caller(), request.client_token, spec, violations)
-        log.info("job_submitted", job_id=job.job_id, principal=caller())
+        log.info("job_submitted", job_id=job.job_id, principal=caller().principal)
         return pb.SubmitJobResponse(job=await job_message(job))
 
     async def GetJob(self, request: pb.GetJobRequest, context: Any) -> pb.GetJobResponse:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Callable
 
 import grpc
 from grpc_health.v1 import health_pb2, health_pb2_grpc
@@ -12,7 +12,9 @@ from grpc_reflection.v1alpha import reflection
 from reelsplit.v1 import job_service_pb2, media_service_pb2
 from reelsplit.v1.job_service_pb2_grpc import add_JobServiceServicer_to_server
 from reelsplit.v1.media_service_pb2_grpc import add_MediaServiceServicer_to_server
+from reelsplit_server.access.certificates import Certificates, Identity
 from reelsplit_server.app.jobs import Jobs
+from reelsplit_server.app.media import MediaLibrary
 from reelsplit_server.app.watching import Watching
 from reelsplit_server.rpc.interceptors import Gate
 from reelsplit_server.rpc.job_servicer import JobServicer
@@ -22,20 +24,40 @@ _JOBS = job_service_pb2.DESCRIPTOR.services_by_name["JobService"].full_name
 _MEDIA = media_service_pb2.DESCRIPTOR.services_by_name["MediaService"].full_name
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Identity:
-    """What the server shows, and whom it lets in: PEM bytes."""
+def _configuration(identity: Identity) -> grpc.ServerCertificateConfiguration:
+    return grpc.ssl_server_certificate_configuration(
+        [(identity.key, identity.certificate)], root_certificates=identity.client_ca
+    )
 
-    certificate: bytes
-    key: bytes
-    client_ca: bytes | None
+
+def _renewed(
+    certificates: Certificates,
+) -> Callable[[], grpc.ServerCertificateConfiguration | None]:
+    """What gRPC asks at each handshake: the new certificates, or None where they are the same."""
+    shown = certificates.current()
+
+    def look() -> grpc.ServerCertificateConfiguration | None:
+        nonlocal shown
+        found = certificates.current()
+        if found is shown:
+            return None
+        shown = found
+        return _configuration(found)
+
+    return look
 
 
 class RpcServer:
     """Serves the use cases on one address."""
 
     def __init__(
-        self, jobs: Jobs, watching: Watching, gate: Gate, *, most_message_bytes: int
+        self,
+        jobs: Jobs,
+        watching: Watching,
+        media: MediaLibrary,
+        gate: Gate,
+        *,
+        most_message_bytes: int,
     ) -> None:
         self._server = grpc.aio.server(
             interceptors=[gate],
@@ -52,22 +74,22 @@ class RpcServer:
             ],
         )
         add_JobServiceServicer_to_server(JobServicer(jobs, watching), self._server)
-        add_MediaServiceServicer_to_server(MediaServicer(), self._server)
+        add_MediaServiceServicer_to_server(MediaServicer(media), self._server)
         self._health = health.HealthServicer()
         health_pb2_grpc.add_HealthServicer_to_server(self._health, self._server)
         names = (_JOBS, _MEDIA, health_pb2.DESCRIPTOR.services_by_name["Health"].full_name)
         reflection.enable_server_reflection((*names, reflection.SERVICE_NAME), self._server)
 
-    def bind(self, address: str, identity: Identity | None) -> str:
+    def bind(self, address: str, certificates: Certificates | None) -> str:
         """Take an address; answers it with the real port. Raises `OSError` where it is taken."""
         try:
-            if identity is None:
+            if certificates is None:
                 port = self._server.add_insecure_port(address)
             else:
-                credentials = grpc.ssl_server_credentials(
-                    [(identity.key, identity.certificate)],
-                    root_certificates=identity.client_ca,
-                    require_client_auth=identity.client_ca is not None,
+                credentials = grpc.dynamic_ssl_server_credentials(
+                    _configuration(certificates.current()),
+                    _renewed(certificates),  # type: ignore[arg-type]
+                    require_client_authentication=certificates.asks_clients,
                 )
                 port = self._server.add_secure_port(address, credentials)
         except RuntimeError as error:

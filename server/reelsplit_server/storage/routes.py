@@ -23,6 +23,8 @@ class StoreRoute:
     scheme: Scheme
     buckets: tuple[str, ...]
     endpoints: tuple[str, ...] = ()
+    url: str = ""
+    """The endpoint that callers are told, where the store has one of its own."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -100,6 +102,10 @@ class Routes:
             f"names the bucket {place.bucket!r}, which this server may not use; its operator "
             f"lists {place.scheme}:// buckets in the settings of a store"
         )
+
+    def scheme_of(self, store: str) -> Scheme:
+        """The scheme of a configured store."""
+        return next(route.scheme for route in self.stores if route.name == store)
 
     def leads(self, place: Location, verb: Verb) -> bool:
         """Whether a location leads anywhere without an endpoint beside it."""

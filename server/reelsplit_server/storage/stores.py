@@ -202,8 +202,10 @@ class Stores:
             case _:
                 return False
 
-    def holds(self, place: Place, checksum: str) -> bool:
-        """Whether a segment with this checksum lies at a place."""
+    def holds(self, place: Place, checksum: str | None) -> bool:
+        """Whether a segment with this checksum lies at a place; with None, anything."""
+        if checksum is None:
+            return self._exists(place)
         match place:
             case FilePlace(path=path):
                 return self._files.exists(path) and checksum_at(self._files, path) == checksum

@@ -22,7 +22,7 @@ from reelsplit_server.media.errors import MediaError
 from reelsplit_server.storage.errors import StorageError, disk_full, is_full
 from reelsplit_server.storage.grants import SourceGrant
 from reelsplit_server.work.channel import Channel
-from reelsplit_server.work.units import Analyse, Failed, Render, Scan, Unit
+from reelsplit_server.work.units import Analyse, Failed, Probe, Render, Scan, Unit
 
 _PR_SET_PDEATHSIG = 1
 
@@ -97,7 +97,7 @@ def execute_all(calls: Sequence[Call], path: str) -> None:
 
 
 def _do(call: Call, channel: Channel) -> None:
-    from reelsplit_server.work import analyse, render, scan
+    from reelsplit_server.work import analyse, probing, render, scan
 
     call.unit.folder.mkdir(mode=0o700, parents=True, exist_ok=True)
     match call.unit:
@@ -107,6 +107,8 @@ def _do(call: Call, channel: Channel) -> None:
             render.run(unit, call.grant, channel)
         case Scan() as unit:
             scan.run(unit, call.grant, channel)
+        case Probe() as unit:
+            probing.run(unit, call.grant, channel)
 
 
 def _report(channel: Channel, work: Callable[[], None]) -> None:

@@ -95,16 +95,33 @@ class Scan:
         return "scan"
 
 
-Unit = Analyse | Render | Scan
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Probe:
+    """Open a media asset and tell what it is, by `PlanDone`. ``job_id`` is the asset's id."""
+
+    job_id: str
+    source: Input
+    pin: str | None
+    folder: Path
+    most_pixels: int
+
+    @property
+    def label(self) -> str:
+        """How logs name the unit."""
+        return "probe"
+
+
+Unit = Analyse | Render | Scan | Probe
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Target:
-    """A place that a job publishes to; ``checksum`` is that of what it published there."""
+    """A place that a job publishes to; ``checksum`` is that of what it published there, or None
+    where whatever lies there is meant."""
 
     uri: str
     endpoint: str | None
-    checksum: str
+    checksum: str | None
 
 
 # --- What the server hears -------------------------------------------------------------------

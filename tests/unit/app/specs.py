@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from reelsplit import FixedInterval, Input, JobSpec, Output, TimeRange
+from reelsplit_server.access.outbound import Outbound
 from reelsplit_server.app.bounds import Bounds
 from reelsplit_server.app.errors import Violation
 from reelsplit_server.app.validation import Checker
@@ -30,6 +31,7 @@ BOUNDS = Bounds(
         aliases={"oss://old": "s3://videos"},
         hosts=("cdn.example.com", "*.open.example.com"),
     ),
+    callbacks=Outbound(hosts=["hooks.example.com", "10.*", "*.open.example.com"]),
     most_ranges=10,
     most_frame_rate=240,
     most_template=200,

@@ -32,7 +32,8 @@ from reelsplit import (
     VideoCodec,
     VideoEncoding,
 )
-from reelsplit_server.app.errors import invalid
+from reelsplit_server.access.reach import Reach
+from reelsplit_server.app.errors import OUT_OF_REACH, invalid
 from reelsplit_server.app.validation import Checker
 from reelsplit_server.storage.routes import Routes
 from tests.unit.app.specs import BOUNDS, fields, output, span, spec, violations
@@ -312,8 +313,6 @@ def test_what_is_wrong_is_named_by_its_field(wanted: JobSpec, field: str) -> Non
 
 
 UNSUPPORTED: list[tuple[JobSpec, str]] = [
-    (spec(input=Input(media_id="0" * 32)), "spec.input.media_id"),
-    (output(export_as_media=True), "spec.output.export_as_media"),
     (_shots(detector=ContentDetector(), skip_letterbox=True), f"{S}.skip_letterbox"),
     (
         _shots(detector=HashDetector(), transition_policy=TransitionPolicy.DROP),
@@ -323,7 +322,6 @@ UNSUPPORTED: list[tuple[JobSpec, str]] = [
         _shots(detector=AdaptiveDetector(), transition_policy=TransitionPolicy.START),
         f"{S}.transition_policy",
     ),
-    (spec(notify_url="https://host/done"), "spec.notify_url"),
 ]
 
 
@@ -367,7 +365,8 @@ def test_everything_that_is_wrong_is_named_at_once() -> None:
 
 
 def test_what_is_wrong_counts_more_than_what_is_not_supported() -> None:
-    found = violations(spec(notify_url="https://x", priority=1000))
+    mode = ShotDetection(detector=ContentDetector(), skip_letterbox=True)
+    found = violations(spec(mode=mode, priority=1000))
     assert invalid(found).reason == "INVALID_FIELD"
     assert {violation.reason for violation in found} == {"INVALID_FIELD", "NOT_SUPPORTED"}
 
@@ -403,3 +402,112 @@ def test_other_client_tokens_are_refused(token: str) -> None:
     checker = Checker(BOUNDS)
     checker.client_token("client_token", token)
     assert [violation.field for violation in checker.violations] == ["client_token"]
+
+
+# --- Callbacks -------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        "https://hooks.example.com/done",
+        "http://hooks.example.com",
+        "https://a.open.example.com/x?token=1",
+    ],
+)
+def test_an_address_of_an_allowed_host_may_be_told(url: str) -> None:
+    assert violations(spec(notify_url=url, notify_segments=True)) == ()
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        "",
+        "hooks.example.com/done",
+        "ftp://hooks.example.com/",
+        "https://other.example.com/",
+        "https://hooks.example.com:8443/",
+        "https://me:secret@hooks.example.com/",
+        "https://hooks.example.com/a b",
+        "https://hooks.example.com/\r\nX: y",
+        "https://hooks.example.com\\@other/",
+        "https://hooks.example.com/" + "x" * 2048,
+        "http://10.0.0.1/",
+        "http://[::1]/",
+    ],
+)
+def test_another_address_is_refused(url: str) -> None:
+    found = violations(spec(notify_url=url))
+    assert [(item.field, item.reason) for item in found] == [("spec.notify_url", "INVALID_FIELD")]
+    assert "secret" not in found[0].description
+
+
+def test_segments_are_told_to_an_address_only() -> None:
+    assert fields(spec(notify_segments=True)) == {"spec.notify_segments"}
+
+
+# --- Reach -----------------------------------------------------------------------------------
+
+
+def _beyond(reach: Reach, wanted: JobSpec) -> set[str]:
+    checker = Checker(BOUNDS, reach)
+    checker.spec(wanted)
+    assert {item.reason for item in checker.violations} <= {OUT_OF_REACH}
+    return {item.field for item in checker.violations}
+
+
+@pytest.mark.parametrize(
+    ("read", "uri", "allowed"),
+    [
+        (None, "/v/film.mp4", True),
+        ((), "/v/film.mp4", False),
+        (("/v",), "/v/film.mp4", True),
+        (("/v/a",), "/v/a/film.mp4", True),
+        (("/v/a",), "/v/ab/film.mp4", False),
+        (("/v/a",), "/v/film.mp4", False),
+        (("s3://videos",), "/v/film.mp4", False),
+        (("s3://videos",), "s3://videos/a.mp4", True),
+        (("s3://video",), "s3://videos/a.mp4", False),
+        (("s3://out-1",), "s3://out-2/a.mp4", False),
+        (("s3://out-*",), "s3://out-2/a.mp4", True),
+        (("main://videos",), "s3://videos/a.mp4", True),
+        (("oss://videos",), "s3://videos/a.mp4", False),
+        # What an alias leads to is what counts.
+        (("s3://videos",), "oss://old/a.mp4", True),
+        (("oss://old",), "oss://old/a.mp4", False),
+        (("oss://films",), "https://films.oss-cn-shanghai.example.com/a.mp4", True),
+        (("s3://videos",), "https://films.oss-cn-shanghai.example.com/a.mp4", False),
+        (("https://cdn.example.com",), "https://cdn.example.com/a.mp4", True),
+        (("https://cdn.example.com",), "http://cdn.example.com/a.mp4", False),
+        (("https://*.open.example.com",), "https://x.open.example.com/a.mp4?sig=1", True),
+        (("s3://videos", "/v"), "https://cdn.example.com/a.mp4", False),
+        # Beyond the server's own settings no key reaches: refused as before, by the settings.
+    ],
+)
+def test_a_key_reads_what_it_reaches(read: tuple[str, ...] | None, uri: str, allowed: bool) -> None:
+    found = _beyond(Reach(read=read, write=()), spec(input=Input(uri=uri)))
+    assert found == (set() if allowed else {"spec.input.uri"})
+
+
+@pytest.mark.parametrize(
+    ("write", "template", "allowed"),
+    [
+        (None, "/w/{index}.mp4", True),
+        ((), "/w/{index}.mp4", False),
+        (("/w",), "/w/{index}.mp4", True),
+        (("/w/a",), "/w/a/{index}.mp4", True),
+        (("/w/a",), "/w/a/b/x{index}.mp4", True),
+        (("/w/a",), "/w/{index}.mp4", False),
+        # A placeholder that happens to make the folder's name is no way in.
+        (("/w/0",), "/w/{index}/x.mp4", False),
+        (("/w/film",), "/w/{stem}/{index}.mp4", False),
+        (("s3://videos",), "s3://videos/{index}.mp4", True),
+        (("s3://videos",), "s3://out-1/{index}.mp4", False),
+        (("s3://videos",), "/w/{index}.mp4", False),
+    ],
+)
+def test_a_key_writes_where_it_reaches(
+    write: tuple[str, ...] | None, template: str, allowed: bool
+) -> None:
+    found = _beyond(Reach(write=write), output(uri_template=template))
+    assert found == (set() if allowed else {"spec.output.uri_template"})

@@ -13,7 +13,7 @@ from tests.unit.cli import scripted
 
 COMMANDS = (
     *("split", "shots", "submit", "get", "list", "watch", "cancel", "delete", "retry"),
-    *("segments", "serve"),
+    *("segments", "serve", "keys", "callbacks"),
 )
 
 
@@ -163,6 +163,17 @@ def test_shots_that_fail(run: Any) -> None:
     assert code == 1
     assert last["shots"] == []
     assert last["error"]["reason"] == "SOURCE_NOT_FOUND"
+
+
+def test_an_address_is_told_by_a_server_that_stays(
+    run: Any, server: Server, capsys: pytest.CaptureFixture[str]
+) -> None:
+    hook = ("--notify", "https://hooks.example.com/", "--notify-segments")
+    assert run("submit", "ok.mp4", "o/{index}.mp4", "--every", "1", *hook)[0] == 0
+    sent = server.request("SubmitJob").spec
+    assert (sent.notify_url, sent.notify_segments) == ("https://hooks.example.com/", True)
+    assert main(["split", "ok.mp4", "o/{index}.mp4", "--every", "1", *hook]) == 2
+    assert "--notify: goes with --server only" in capsys.readouterr().err
 
 
 def test_a_job_by_hand(run: Any, server: Server) -> None:

@@ -9,11 +9,14 @@ from pathlib import Path
 
 import pytest
 import sqlalchemy
+from alembic import command
 from alembic.autogenerate import compare_metadata
+from alembic.config import Config
 from alembic.migration import MigrationContext
 from sqlalchemy import text
 from sqlalchemy.exc import IntegrityError
 
+from reelsplit import JobState
 from reelsplit_server.jobs.database import (
     Database,
     StoreUnavailableError,
@@ -56,6 +59,29 @@ def test_migrating_again_changes_nothing(migrated: sqlalchemy.Engine) -> None:
     with migrated.connect() as connection:
         assert MigrationContext.configure(connection).get_current_revision() is not None
     migrated.dispose()
+
+
+async def test_a_database_of_the_version_before_is_taken_over(tmp_path: Path) -> None:
+    async with kept(tmp_path) as keep:
+        job = await keep.add()
+    engine = sqlalchemy.create_engine(f"sqlite:///{tmp_path / 'reelsplit.db'}")
+    with engine.begin() as connection:
+        config = Config()
+        config.set_main_option("script_location", "reelsplit_server.jobs:migrations")
+        config.attributes["connection"] = connection
+        command.downgrade(config, "0002")
+        assert "outbox" not in sqlalchemy.inspect(connection).get_table_names()
+    engine.dispose()
+    shared = Database(tmp_path / "reelsplit.db", lambda _: None, lambda: Clock().now)
+    with pytest.raises(StoreVersionError, match="another version"):
+        # A server of the version before may be running on it.
+        shared.open(shared=True)
+    await shared.close()
+    async with kept(tmp_path) as keep:
+        found = await keep.store.get("me", job.job_id)
+        assert (found.spec, found.key_id) == (job.spec, None)
+        await keep.store.change_job(job.job_id, JobState.CANCELLED)
+        assert await keep.sequences(job.job_id) == [1, 2]
 
 
 def test_a_database_of_a_newer_version_is_refused_with_a_sentence(tmp_path: Path) -> None:

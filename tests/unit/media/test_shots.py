@@ -213,9 +213,7 @@ def test_progress_counts_frames_and_time(tmp_path: Path) -> None:
     make_clip(path, frames=48)
     told: list[tuple[int, Fraction]] = []
     with path.open("rb") as file:
-        scan = detect_shots(
-            file, adaptive(), lambda shot: None, lambda *step: told.append(step)
-        )
+        scan = detect_shots(file, adaptive(), lambda shot: None, lambda *step: told.append(step))
     assert told == sorted(told)
     assert told[-1] == (48, Fraction(2))
     assert (scan.frame_count, scan.end, scan.shot_count) == (48, Fraction(2), 1)

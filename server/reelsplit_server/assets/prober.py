@@ -1,0 +1,175 @@
+"""Finds the facts of assets: a unit of work for each, one at a time beside those of the jobs."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import functools
+import shutil
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import structlog
+
+from reelsplit.types.error import Error
+from reelsplit.types.event import SegmentChanged
+from reelsplit.types.job import SourceInfo
+from reelsplit.types.spec import Input
+from reelsplit_server.assets.records import MediaRecord, NoSuchMediaError
+from reelsplit_server.assets.store import MediaStore
+from reelsplit_server.engine import seam
+from reelsplit_server.jobs.database import StoreUnavailableError
+from reelsplit_server.jobs.failures import internal, too_late, worker_died
+from reelsplit_server.jobs.patience import kept
+from reelsplit_server.jobs.records import StoredEvent
+
+log = structlog.get_logger(__name__)
+_PAUSE, _MOST_PAUSE = 0.5, 30.0
+_OUTAGE = 5.0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ProbeLimits:
+    """``tries`` counts the first; ``timeout`` is in seconds, for one try."""
+
+    scratch: Path
+    tries: int
+    most_pixels: int
+    timeout: float = 300.0
+
+
+class Prober:
+    """Opens assets in the order of their registration, those of all callers in turn. One that
+    fails in passing is tried again behind the others; what a server that ends has not opened, the
+    next one does."""
+
+    def __init__(self, store: MediaStore, engine: seam.Engine, limits: ProbeLimits) -> None:
+        self._store = store
+        self._engine = engine
+        self._limits = limits
+        self._wake = asyncio.Event()
+        self._tries: dict[str, int] = {}
+        self._due: dict[str, float] = {}
+        """When an asset is tried again, on the loop's clock."""
+        self._task: asyncio.Task[None] | None = None
+
+    def start(self) -> None:
+        """Begin."""
+        self._task = asyncio.create_task(self._forever())
+
+    async def stop(self) -> None:
+        """End at once; what is being opened is opened again by the next server."""
+        if self._task is not None:
+            self._task.cancel()
+            await asyncio.gather(self._task, return_exceptions=True)
+
+    def wake(self) -> None:
+        """There may be an asset whose facts are not known."""
+        self._wake.set()
+
+    def committed(self, events: Sequence[StoredEvent]) -> None:
+        """Hear what was committed: segments that became assets."""
+        for item in events:
+            change = item.event.event
+            if isinstance(change, SegmentChanged) and change.segment and change.segment.media_id:
+                self.wake()
+                return
+
+    async def _forever(self) -> None:
+        while True:
+            self._wake.clear()
+            try:
+                pause = await self._round()
+            except StoreUnavailableError:
+                pause = _OUTAGE
+            except Exception:
+                # Nothing may end this loop: no asset would be opened any more, in silence.
+                log.exception("probing_failed")
+                pause = _OUTAGE
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(pause):
+                    await self._wake.wait()
+
+    async def _round(self) -> float | None:
+        """Open one asset of each principal; answers the seconds after which there is more to do,
+        where that is known."""
+        now = asyncio.get_running_loop().time
+        resting = [media_id for media_id, due in self._due.items() if due > now()]
+        waiting = await self._store.unprobed(resting)
+        for media_id in waiting:
+            try:
+                await self._probe(await self._store.probing(media_id))
+            except NoSuchMediaError:
+                self._forget(media_id)
+        if waiting:
+            return 0.0
+        for media_id in self._due.keys() - set(resting):
+            # Deleted while it rested.
+            self._forget(media_id)
+        return max(0.0, min(self._due.values()) - now()) if self._due else None
+
+    def _forget(self, media_id: str) -> None:
+        self._tries.pop(media_id, None)
+        self._due.pop(media_id, None)
+
+    async def _probe(self, record: MediaRecord) -> None:
+        media = record.media
+        folder = self._limits.scratch / f"media-{media.media_id}"
+        unit = seam.Probe(
+            job_id=media.media_id,
+            source=Input(uri=media.uri, endpoint=record.endpoint),
+            pin=None,
+            folder=folder,
+            most_pixels=self._limits.most_pixels,
+        )
+        tries = self._tries.get(media.media_id, 0) + 1
+        try:
+            outcome = await self._run(unit, tries)
+        finally:
+            await asyncio.to_thread(shutil.rmtree, folder, ignore_errors=True)
+        match outcome:
+            case seam.Failed(error=error, transient=transient):
+                if transient and tries < self._limits.tries:
+                    pause = min(_MOST_PAUSE, _PAUSE * 2.0**tries)
+                    self._tries[media.media_id] = tries
+                    self._due[media.media_id] = asyncio.get_running_loop().time() + pause
+                    return
+                await self._keep(media.media_id, error=error)
+            case seam.PlanDone(source=source):
+                await self._keep(media.media_id, source=source)
+        self._forget(media.media_id)
+        log.info("media_probed", media_id=media.media_id, failed=isinstance(outcome, seam.Failed))
+
+    async def _keep(
+        self, media_id: str, *, source: SourceInfo | None = None, error: Error | None = None
+    ) -> None:
+        write = functools.partial(self._store.probed, media_id, source=source, error=error)
+        try:
+            await kept(write)
+        except (StoreUnavailableError, NoSuchMediaError):
+            raise
+        except Exception as fault:
+            # A worker that was taken over may tell what cannot be kept.
+            log.exception("probe_not_kept", media_id=media_id)
+            await self._store.probed(media_id, error=internal(fault))
+
+    async def _run(self, unit: seam.Probe, tries: int) -> seam.Outcome:
+        try:
+            return await self._engine.run(unit, _ignored, timeout=self._limits.timeout)
+        except seam.WorkerDiedError as error:
+            log.warning("worker_died", media_id=unit.job_id, tries=tries, error=str(error))
+            return seam.Failed(error=worker_died(tries), transient=True)
+        except TimeoutError:
+            late = too_late("probe", self._limits.timeout)
+            return seam.Failed(error=late, transient=False)
+        except StoreUnavailableError:
+            raise
+        except Exception as error:
+            log.exception("probe_failed", media_id=unit.job_id)
+            failed: Error = internal(error)
+            return seam.Failed(error=failed, transient=False)
+
+
+async def _ignored(_report: seam.Report) -> None:
+    """Only the end of a probe tells anything."""

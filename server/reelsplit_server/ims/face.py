@@ -1,0 +1,175 @@
+"""The ASGI application: reads a request, lets it in, calls its operation, answers in JSON."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import time
+import uuid
+from collections.abc import Mapping
+from typing import Any
+
+import structlog
+from starlette.applications import Starlette
+from starlette.requests import ClientDisconnect, Request
+from starlette.responses import Response
+from starlette.routing import Mount
+from starlette.types import Receive, Scope, Send
+
+from reelsplit_server.app.errors import AppError
+from reelsplit_server.app.jobs import translated as store_translated
+from reelsplit_server.ims.actions import Action, JobActions, UseCases
+from reelsplit_server.ims.callback_actions import CallbackActions
+from reelsplit_server.ims.errors import THROTTLED, ImsError, fault, translated
+from reelsplit_server.ims.gate import Gate
+from reelsplit_server.ims.media_actions import MediaActions
+from reelsplit_server.ims.parameters import Parameters
+from reelsplit_server.ims.received import MOST_BYTES, Received, parameters, read, too_large
+
+log = structlog.get_logger(__name__)
+VERSION = "2020-11-09"
+_BODY_TIMEOUT = 30.0
+_MOST_DISCARDED = 16 * 2**20
+"""What is read of a body that is too long, so that its sender gets to hear that it is."""
+
+
+class Face:
+    """Answers all operations; at most ``most_calls`` at once."""
+
+    def __init__(self, cases: UseCases, gate: Gate, most_calls: int) -> None:
+        self._gate = gate
+        self._room = most_calls
+        self._limit = most_calls
+        self._actions: Mapping[str, Action] = {
+            **JobActions(cases).table,
+            **MediaActions(cases).table,
+            **CallbackActions(cases).table,
+        }
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Answer one request."""
+        if scope["type"] != "http":
+            return
+        request = Request(scope, receive)
+        request_id, started = new_request_id(), time.monotonic()
+        host, code = request.headers.get("host", ""), ""
+        try:
+            answer = await self._answered(request)
+            response = answered(request_id, {"RequestId": request_id, **answer})
+        except ClientDisconnect:
+            return
+        except ImsError as error:
+            code = error.code
+            response = refused(request_id, host, error)
+        log.debug(
+            "ims_call",
+            action=request.state.action,
+            request_id=request_id,
+            code=code,
+            milliseconds=round((time.monotonic() - started) * 1000, 1),
+        )
+        await response(scope, receive, send)
+
+    async def _answered(self, request: Request) -> dict[str, Any]:
+        request.state.action = ""
+        if self._room <= 0:
+            raise ImsError(
+                400,
+                THROTTLED,
+                f"{self._limit} requests are being answered already; send this one again in a "
+                "moment.",
+                retry_after=1.0,
+            )
+        self._room -= 1
+        try:
+            received = await _received(request)
+            admitted = self._gate.admit(received)
+            action = request.state.action = admitted.action
+            operation = self._actions.get(action)
+            try:
+                if operation is None or admitted.version != VERSION:
+                    raise _no_such(action, admitted.version, known=operation is not None)
+                return await operation(admitted.caller, Parameters(parameters(received)))
+            finally:
+                # Whatever is answered, the same request is refused from then on.
+                with store_translated():
+                    await admitted.kept
+        except ImsError:
+            raise
+        except AppError as error:
+            raise translated(error) from error
+        except ClientDisconnect:
+            raise
+        except Exception as error:
+            log.exception("ims_call_failed", action=request.state.action)
+            raise fault() from error
+        finally:
+            self._room += 1
+
+
+def application(face: Face) -> Starlette:
+    """The face at every path: an endpoint may have a prefix, which is no part of what is signed."""
+    return Starlette(routes=[Mount("/", app=face)])
+
+
+def new_request_id() -> str:
+    """The id of a request, as the dialect writes it."""
+    return str(uuid.uuid4()).upper()
+
+
+def answered(request_id: str, body: Mapping[str, Any], status: int = 200) -> Response:
+    """An answer in JSON."""
+    return Response(
+        encoded(body),
+        status_code=status,
+        media_type="application/json;charset=utf-8",
+        headers={"x-acs-request-id": request_id},
+    )
+
+
+def refused(request_id: str, host: str, error: ImsError) -> Response:
+    """An error as the SDKs read it."""
+    response = answered(request_id, error.body(request_id, host), error.status)
+    if error.retry_after is not None:
+        response.headers["x-acs-retry-after"] = str(max(1, round(error.retry_after * 1000)))
+    return response
+
+
+def encoded(body: Mapping[str, Any]) -> bytes:
+    """JSON, with what no UTF-8 can hold replaced: an error may repeat what a caller sent."""
+    return json.dumps(body, ensure_ascii=False).encode(errors="replace")
+
+
+async def _received(request: Request) -> Received:
+    query = request.scope["query_string"]
+    if len(query) > MOST_BYTES:
+        raise too_large("The query")
+    return read(request.method, query, request.scope["headers"], await _body(request))
+
+
+async def _body(request: Request) -> bytes:
+    parts, size = [], 0
+    try:
+        async with asyncio.timeout(_BODY_TIMEOUT):
+            async for part in request.stream():
+                size += len(part)
+                if size <= MOST_BYTES:
+                    parts.append(part)
+                elif size > _MOST_DISCARDED:
+                    break
+    except TimeoutError:
+        raise ImsError(
+            400, "InvalidParameter", f"The body did not come within {_BODY_TIMEOUT:g} s."
+        ) from None
+    if size > MOST_BYTES:
+        raise too_large("The body")
+    return b"".join(parts)
+
+
+def _no_such(action: str, version: str, *, known: bool) -> ImsError:
+    what = (
+        f"Version {version[:64]} is not served; take {VERSION}."
+        if known
+        else f"{action[:64]} is no operation of this server."
+    )
+    return ImsError(404, "InvalidApi.NotFound", what)

@@ -1,0 +1,1 @@
+"""Telling callers' own addresses what became of their jobs."""
