@@ -25,6 +25,9 @@ _LONGEST_MOVE = 34
 _LEAST_BURST = 1.8
 _PLAIN_SHARE = 0.22
 """Of the luma spread of the other end: what has less is plain."""
+_LEAST_TITLE = 2.5
+"""The luma spread of a plain picture with a few words on it."""
+_ALIKE = 0.5
 _GOES_ON = 0.5
 """The share of its pace inside that a dissolve keeps up beyond a window that is too short."""
 _MOST_EACH = 6
@@ -180,7 +183,7 @@ def dissolve_measures(frames: Frames, window: Window) -> dict[str, float] | None
     """How far the frames inside a window are mixtures of its ends, in shares that grow with time;
     None where they are not."""
     ends = frames.spread[[window.before - frames.first, window.after - frames.first]]
-    if ends.min() < _PLAIN_SHARE * ends.max():
+    if ends.min() < _PLAIN_SHARE * ends.max() and not _is_title(frames, window, ends):
         # A fade, which is found as such.
         return None
     luma = frames.halves[window.numbers - frames.first].astype(np.float32)
@@ -198,6 +201,14 @@ def dissolve_measures(frames: Frames, window: Window) -> dict[str, float] | None
         return None
     back = float(max(0.0, -np.diff(np.concatenate([[0.0], share, [1.0]])).min()))
     return {"residual": residual, "line": line, "back": back}
+
+
+def _is_title(frames: Frames, window: Window, ends: NDArray[np.floating]) -> bool:
+    """Whether the plainer end shows something all the same, and not what the other one does: a
+    few words that come up while the last of a scene goes down."""
+    return bool(ends.min() > _LEAST_TITLE) and (
+        structure(frames, window.before, window.after) < _ALIKE
+    )
 
 
 def dissolve_extent(frames: Frames, window: Window) -> tuple[int, int]:

@@ -90,6 +90,18 @@ def test_a_fade(colour: np.ndarray, kind: Kind, hold: int) -> None:
     assert 52 + hold <= found[0].end <= 62 + hold
 
 
+def test_a_scene_that_goes_down_while_a_few_words_come_up_is_left() -> None:
+    words = scenes.plain(70)
+    words[:, 15:17, 22:42:2] = 60.0, 128, 128
+    scene_of_before = scene(1, 70)
+    fading = scenes.fade_out(scene_of_before[40:])
+    fading[20:] = np.maximum(fading[20:], words[:10])
+    found = find(scene_of_before[:40], fading, words[10:])
+    assert len(found) == 1
+    assert 38 <= found[0].start <= 62
+    assert found[0].end <= 90
+
+
 @pytest.mark.parametrize("way", ["right", "down", "corner", "iris", "clock"])
 def test_a_wipe(way: str) -> None:
     old, new = scene(3, 54), scene(4, 54)
