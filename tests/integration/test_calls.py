@@ -28,7 +28,6 @@ from reelsplit import (
     SegmentState,
     UnauthenticatedError,
     UnavailableError,
-    UnsupportedError,
     VideoEncoding,
     every,
     ranges,
@@ -70,12 +69,6 @@ def test_reflection_lists_the_services(server: Served) -> None:
         (answer,) = stub.ServerReflectionInfo(iter([request]), timeout=30)
     names = {service.name for service in answer.list_services_response.service}
     assert {"reelsplit.v1.JobService", "reelsplit.v1.MediaService"} <= names
-
-
-def test_media_assets_are_refused_by_name(client: Client) -> None:
-    with pytest.raises(UnsupportedError) as caught:
-        client.register_media("/v/film.mp4")
-    assert (caught.value.reason, caught.value.metadata) == ("NOT_SUPPORTED", {"feature": "media"})
 
 
 @pytest.mark.parametrize("job_id", ["", "x", "A" * 32, "0" * 31, "../" * 10])

@@ -26,6 +26,7 @@ from reelsplit import (
     VideoEncoding,
     every,
 )
+from reelsplit_server.jobs.grouping import MOST
 from tests.clips import read_numbers
 from tests.server import ServerProcess, alive, processes_below, wait_for, workers_of
 
@@ -135,7 +136,8 @@ def test_a_worker_that_is_killed_costs_one_retry(process: ServerProcess) -> None
     with Client(process.address) as client:
         tried = Counter(segment.attempt for segment in client.segments(watched.job.job_id))
     assert set(tried) <= {1, 2}
-    assert tried[2] <= 1
+    # Neighbours that it made together are tried again one by one.
+    assert tried[2] <= MOST
 
 
 def test_a_second_server_on_the_same_folder_is_refused(process: ServerProcess) -> None:

@@ -612,7 +612,8 @@ def test_detection_reads_each_byte_once(
 ) -> None:
     with (
         proxied(seaweed.endpoint.partition("://")[2]) as proxy,
-        served(tmp_path, stores=stores(seaweed, proxy.endpoint)) as server,
+        # Each worker that helped would open the source by itself.
+        served(tmp_path, workers=1, stores=stores(seaweed, proxy.endpoint)) as server,
         Client(server.address, timeout=60) as client,
     ):
         succeeded(client.submit(f"s3://{IN}/films/clip.mp4", shots()))

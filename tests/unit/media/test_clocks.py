@@ -12,7 +12,7 @@ import av
 import pytest
 
 from reelsplit_server.media.plan import CutMode
-from reelsplit_server.media.shot_settings import ShotSettings
+from reelsplit_server.media.shot_settings import AdaptiveSettings, ShotSettings
 from reelsplit_server.media.shots import detect_shots
 from reelsplit_server.media.timeline import Timeline, read_timeline
 from tests.clips import AudioTrack, make_clip, read_numbers
@@ -188,5 +188,6 @@ def test_a_clock_that_starts_over_is_told(
     data = joined(tmp_path, first, second)
     found = read_timeline(io.BytesIO(data))
     assert (found.frame_count, found.restarts) == (96, restarts)
-    scan = detect_shots(io.BytesIO(data), ShotSettings(), lambda shot: None)
+    settings = ShotSettings(detector=AdaptiveSettings())
+    scan = detect_shots(io.BytesIO(data), settings, lambda shot: None)
     assert (scan.frame_count, scan.restarts) == (96, restarts)

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from reelsplit_server.media.container import most_pixels
-from reelsplit_server.media.shot_settings import ShotSettings
+from reelsplit_server.media.shot_settings import AdaptiveSettings, ShotSettings
 from reelsplit_server.media.shots import Shot, detect_shots
 from reelsplit_server.media.timeline import read_timeline
 from tests.clips import make_clip
@@ -42,6 +42,7 @@ def pause(tmp_path: Path) -> Path:
 def test_a_pause_of_years_makes_no_more_parts_than_there_are_frames(pause: Path) -> None:
     shots: list[Shot] = []
     with pause.open("rb") as file:
-        detect_shots(file, ShotSettings(max_shot=Fraction(1, 10)), shots.append)
+        settings = ShotSettings(detector=AdaptiveSettings(), max_shot=Fraction(1, 10))
+        detect_shots(file, settings, shots.append)
     assert len(shots) <= 10
     assert sum(shot.end_frame - shot.start_frame for shot in shots) == 10

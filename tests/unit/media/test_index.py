@@ -25,7 +25,7 @@ from reelsplit_server.media.matroska import Matroska
 from reelsplit_server.media.mp4_index import Mp4Index, read_mp4_index
 from reelsplit_server.media.probe import probe
 from reelsplit_server.media.render import CutMode, RenderPlan, VideoSettings
-from reelsplit_server.media.shot_settings import ShotSettings
+from reelsplit_server.media.shot_settings import AdaptiveSettings, ShotSettings
 from reelsplit_server.media.shots import detect_shots
 from reelsplit_server.media.timeline import Timeline, read_timeline
 from tests.clips import AudioTrack, make_clip, read_numbers
@@ -262,7 +262,7 @@ def test_sound_that_is_missing_is_not_looked_for(
 def test_detection_reads_each_byte_once(sources: Path, name: str) -> None:
     path = sources / name
     file = Metered(path, kept=32)
-    scan = detect_shots(file, ShotSettings(), lambda shot: None)
+    scan = detect_shots(file, ShotSettings(detector=AdaptiveSettings()), lambda shot: None)
     assert scan.frame_count == FRAMES
     # An index at the end shares its first block with the last frames.
     assert path.stat().st_size * 0.9 < file.fetched <= path.stat().st_size + BLOCK
