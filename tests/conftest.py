@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING
 import pytest
 from hypothesis import HealthCheck, settings
 
+from reelsplit_server.work.priority import forgo_real_time
+
 if TYPE_CHECKING:
     from tests.server import Served
     from tests.services import Service
@@ -18,6 +20,8 @@ settings.register_profile(
     "any machine", deadline=None, suppress_health_check=[HealthCheck.too_slow]
 )
 settings.load_profile("any machine")
+# Tests encode in this process too.
+forgo_real_time()
 
 
 @pytest.fixture(scope="session")

@@ -22,6 +22,7 @@ from reelsplit_server.media.errors import MediaError
 from reelsplit_server.storage.errors import StorageError, disk_full, is_full
 from reelsplit_server.storage.grants import SourceGrant
 from reelsplit_server.work.channel import Channel
+from reelsplit_server.work.priority import forgo_real_time
 from reelsplit_server.work.units import Analyse, Failed, Probe, Render, Scan, Unit
 
 _PR_SET_PDEATHSIG = 1
@@ -41,6 +42,7 @@ def prepare() -> None:
     """Make this process a worker: bare environment, and an end with its server's."""
     for name in set(os.environ) - {"PATH", "LANG", "TZ", "TMPDIR"}:
         del os.environ[name]
+    forgo_real_time()
     signal.signal(signal.SIGTERM, signal.SIG_DFL)
     # Ctrl-C at a terminal reaches the whole group; what happens then is the server's to say.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
