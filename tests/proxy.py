@@ -1,10 +1,12 @@
-"""A TCP proxy in front of a store: counts bytes, holds requests up, cuts lines."""
+"""A TCP proxy in front of a server or a store: counts bytes, holds requests up, slows and cuts
+lines."""
 
 from __future__ import annotations
 
 import contextlib
 import socket
 import threading
+import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
@@ -29,6 +31,8 @@ class Proxy:
         self.held = threading.Event()
         """Set once a request is held up."""
         self.release = threading.Event()
+        self.delay: Callable[[], float] = lambda: 0.0
+        """How many seconds the next piece of bytes waits, in either direction."""
         self._start(self._accept)
 
     @property
@@ -40,16 +44,20 @@ class Proxy:
         host, _, port = target.rpartition(":")
         self._target = (host, int(port))
 
-    def close(self) -> None:
-        self.release.set()
-        with contextlib.suppress(OSError):
-            self._listener.shutdown(socket.SHUT_RDWR)
-        self._listener.close()
+    def cut(self) -> None:
+        """Cut all lines that are open, wherever they are in what they say."""
         with self._lock:
             lines = list(self._lines)
         for line in lines:
             with contextlib.suppress(OSError):
                 line.shutdown(socket.SHUT_RDWR)
+
+    def close(self) -> None:
+        self.release.set()
+        with contextlib.suppress(OSError):
+            self._listener.shutdown(socket.SHUT_RDWR)
+        self._listener.close()
+        self.cut()
         for thread in self._threads:
             thread.join(20)
             assert not thread.is_alive()
@@ -76,34 +84,62 @@ class Proxy:
             self._start(self._serve, client, server)
 
     def _serve(self, client: socket.socket, server: socket.socket) -> None:
-        upward = threading.Thread(target=self._upward, args=(client, server), daemon=True)
+        answered = threading.Event()
+        upward = threading.Thread(target=self._upward, args=(client, server, answered), daemon=True)
         upward.start()
-        self._downward(server, client)
+        self._downward(server, client, answered)
         upward.join()
         with self._lock:
             self._lines -= {client, server}
         client.close()
         server.close()
 
-    def _upward(self, client: socket.socket, server: socket.socket) -> None:
+    def _upward(
+        self, client: socket.socket, server: socket.socket, answered: threading.Event
+    ) -> None:
         with _hanging_up(client, server):
             while data := client.recv(2**16):
+                held = False
                 first = data.split(b"\r\n", 1)[0]
                 if first.endswith(b" HTTP/1.1"):
                     line = first.decode("latin-1")
                     with self._lock:
                         self.requests.append(line)
                     if self.holds(line):
+                        data = _whole(client, data)
                         self.held.set()
                         self.release.wait(120)
+                        held = True
+                        answered.clear()
+                time.sleep(self.delay())
                 server.sendall(data)
+                if held:
+                    # A store may leave undone what its caller hung up on meanwhile.
+                    answered.wait(30)
 
-    def _downward(self, server: socket.socket, client: socket.socket) -> None:
+    def _downward(
+        self, server: socket.socket, client: socket.socket, answered: threading.Event
+    ) -> None:
         with _hanging_up(client, server):
             while data := server.recv(2**16):
+                answered.set()
                 with self._lock:
                     self.sent += len(data)
+                time.sleep(self.delay())
                 client.sendall(data)
+
+
+def _whole(client: socket.socket, data: bytes) -> bytes:
+    """The request that begins so, with its body."""
+    head, _, body = data.partition(b"\r\n\r\n")
+    length = next(
+        (int(line[15:]) for line in head.lower().split(b"\r\n") if line[:15] == b"content-length:"),
+        0,
+    )
+    while len(body) < length and (more := client.recv(2**16)):
+        data += more
+        body += more
+    return data
 
 
 @contextmanager

@@ -13,7 +13,7 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
 from reelsplit_server.composition import running
 from reelsplit_server.settings import Settings
@@ -98,8 +98,17 @@ class ServerProcess:
         assert self.process is not None
         return self.process.pid
 
-    def start(self) -> ServerProcess:
+    def start(self) -> Self:
         """Start, on the same port as before; returns when calls are answered."""
+        self.begin()
+        announce = self.folder / "address"
+        wait_for(lambda: announce.exists() or self.process.poll() is not None)  # type: ignore[union-attr]
+        assert announce.exists(), self.log
+        self.listen = announce.read_text().strip()
+        return self
+
+    def begin(self) -> None:
+        """Begin to start."""
         announce = self.folder / "address"
         announce.unlink(missing_ok=True)
         arguments = ["--listen", self.listen, "--data-dir", str(self.folder / "data")]
@@ -113,10 +122,6 @@ class ServerProcess:
                 env={n: v for n, v in os.environ.items() if not n.startswith("REELSPLIT_")}
                 | self.environment,
             )
-        wait_for(lambda: announce.exists() or self.process.poll() is not None)  # type: ignore[union-attr]
-        assert announce.exists(), self.log
-        self.listen = announce.read_text().strip()
-        return self
 
     def terminate(self) -> int:
         """Ask it to stop; answers its exit code."""
@@ -130,7 +135,7 @@ class ServerProcess:
         self.process.kill()
         self.process.wait(_PATIENCE)
 
-    def __enter__(self) -> ServerProcess:
+    def __enter__(self) -> Self:
         return self.start()
 
     def __exit__(self, *_: object) -> None:

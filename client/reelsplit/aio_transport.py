@@ -16,6 +16,7 @@ from reelsplit.calls import Call
 from reelsplit.channel import Endpoint
 from reelsplit.retry import Attempts, RetryPolicy
 from reelsplit.statuses import from_rpc_error
+from reelsplit.traces import calling, streaming
 from reelsplit.types.event import JobEvent
 from reelsplit.v1.job_service_pb2_grpc import JobServiceStub
 from reelsplit.v1.media_service_pb2_grpc import MediaServiceStub
@@ -45,32 +46,36 @@ class AsyncTransport:
         """Make a call, again and again as far as the policy allows."""
         timeout = self._timeout if timeout is None else min(timeout, self._timeout)
         attempts = Attempts(self.policy, timeout, time.monotonic())
-        while True:
-            method = self._method(call.method)
-            try:
-                response = await method(
-                    call.request,
-                    timeout=attempts.remaining(time.monotonic()),
-                    metadata=self.endpoint.metadata,
-                )
-            except grpc.RpcError as raw:
-                error = from_rpc_error(raw, self.endpoint.target)
-            except asyncio.CancelledError:
-                if not self.was_closed():
-                    raise
-                error = client_closed()
-            else:
-                return call.read(response)
-            if call.gone and attempts.failures and isinstance(error, errors.NotFoundError):
-                return call.gone()
-            pause = attempts.pause_after(error, time.monotonic())
-            await asyncio.sleep(pause)
+        with calling(call.method, self.endpoint.target, self.endpoint.metadata) as sent:
+            while True:
+                method = self._method(call.method)
+                try:
+                    response = await method(
+                        call.request,
+                        timeout=attempts.remaining(time.monotonic()),
+                        metadata=sent.metadata,
+                    )
+                except grpc.RpcError as raw:
+                    sent.failed(raw)
+                    error = from_rpc_error(raw, self.endpoint.target)
+                except asyncio.CancelledError:
+                    if not self.was_closed():
+                        raise
+                    error = client_closed()
+                else:
+                    return call.read(response)
+                if call.gone and attempts.failures and isinstance(error, errors.NotFoundError):
+                    return call.gone()
+                pause = attempts.pause_after(error, time.monotonic())
+                await asyncio.sleep(pause)
 
     def stream(self, watching: Watching) -> Any:
         """Begin the next stream of a watch."""
         now = time.monotonic()
         return self._method(watching.method)(
-            watching.begin(now), timeout=watching.remaining(now), metadata=self.endpoint.metadata
+            watching.begin(now),
+            timeout=watching.remaining(now),
+            metadata=streaming(self.endpoint.metadata),
         )
 
     def was_closed(self) -> bool:

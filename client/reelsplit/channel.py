@@ -122,6 +122,8 @@ def _options(*, loopback: bool) -> Sequence[tuple[str, int | str]]:
         ("grpc.max_send_message_length", _MAX_MESSAGE),
         ("grpc.keepalive_time_ms", 20_000),
         ("grpc.keepalive_timeout_ms", 10_000),
+        # Without it a minute goes by, whatever the line above says.
+        ("grpc.http2.ping_timeout_ms", 10_000),
         ("grpc.keepalive_permit_without_calls", 1),
         ("grpc.http2.max_pings_without_data", 0),
         # We repeat calls ourselves, and know which of them are safe to repeat.

@@ -15,6 +15,7 @@ from reelsplit.calls import Call
 from reelsplit.channel import Endpoint
 from reelsplit.retry import Attempts, RetryPolicy
 from reelsplit.statuses import from_rpc_error
+from reelsplit.traces import calling, streaming
 from reelsplit.types.event import JobEvent
 from reelsplit.v1.job_service_pb2_grpc import JobServiceStub
 from reelsplit.v1.media_service_pb2_grpc import MediaServiceStub
@@ -56,29 +57,33 @@ class Transport:
         """Make a call, again and again as far as the policy allows."""
         timeout = self._timeout if timeout is None else min(timeout, self._timeout)
         attempts = Attempts(self.policy, timeout, time.monotonic())
-        while True:
-            self._check_open()
-            try:
-                response = self._methods[call.method](
-                    call.request,
-                    timeout=attempts.remaining(time.monotonic()),
-                    metadata=self.endpoint.metadata,
-                )
-            except grpc.RpcError as raw:
-                error = from_rpc_error(raw, self.endpoint.target)
-            else:
-                return call.read(response)
-            if call.gone and attempts.failures and isinstance(error, errors.NotFoundError):
-                return call.gone()
-            pause = attempts.pause_after(error, time.monotonic())
-            self._closed.wait(pause)
+        with calling(call.method, self.endpoint.target, self.endpoint.metadata) as sent:
+            while True:
+                self._check_open()
+                try:
+                    response = self._methods[call.method](
+                        call.request,
+                        timeout=attempts.remaining(time.monotonic()),
+                        metadata=sent.metadata,
+                    )
+                except grpc.RpcError as raw:
+                    sent.failed(raw)
+                    error = from_rpc_error(raw, self.endpoint.target)
+                else:
+                    return call.read(response)
+                if call.gone and attempts.failures and isinstance(error, errors.NotFoundError):
+                    return call.gone()
+                pause = attempts.pause_after(error, time.monotonic())
+                self._closed.wait(pause)
 
     def stream(self, watching: Watching) -> Any:
         """Begin the next stream of a watch."""
         self._check_open()
         now = time.monotonic()
         return self._methods[watching.method](
-            watching.begin(now), timeout=watching.remaining(now), metadata=self.endpoint.metadata
+            watching.begin(now),
+            timeout=watching.remaining(now),
+            metadata=streaming(self.endpoint.metadata),
         )
 
     def _check_open(self) -> None:

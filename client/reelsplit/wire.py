@@ -57,19 +57,6 @@ def to_message(record: Record) -> Message:
     return message
 
 
-def _write(message: Message, record: Record) -> None:
-    fields = _fields_by_name(message)
-    for item in dataclasses.fields(cast(Any, record)):
-        value = getattr(record, item.name)
-        if value is None:
-            continue
-        field = fields.get(item.name)
-        if field is None:
-            # A oneof of messages: the member is told by the type of the value.
-            field = _oneof_member(message, item.name, type(value))
-        _set(message, field, value)
-
-
 def from_message(
     cls: type[RecordT], message: Message, problem: Problem | None = None, path: str = ""
 ) -> RecordT:
@@ -82,134 +69,239 @@ def from_message(
         # Its stub does not say that it can be iterated over.
         for unknown in cast(Any, unknown_fields.UnknownFieldSet(message)):
             problem(path, f"field number {unknown.field_number} is not known to this server")
-    fields = _fields_by_name(message)
-    values: dict[str, object] = {}
-    for item in dataclasses.fields(cast(Any, cls)):
-        field = fields.get(item.name)
-        if field is None:
-            member = message.WhichOneof(item.name)
-            field = fields[member] if member else None
-        if field is None or (field.has_presence and not message.HasField(field.name)):
-            values[item.name] = None
-        else:
-            here = f"{path}.{field.name}" if path else field.name
-            values[item.name] = _get(message, field, problem, here)
+    values = {name: read(message, problem, path) for name, read in _readers(cast(Hashable, cls))}
     return cls(**values)
 
 
 def set_duration(target: Duration, value: Seconds) -> None:
     """Write a time in seconds, rounded to the nanosecond."""
-    nanos = round(Fraction(value) * _NANOS)
+    exact = value if isinstance(value, Fraction) else Fraction(value)
+    numerator, denominator = exact.numerator, exact.denominator
+    # Most times are whole nanoseconds, and arithmetic of fractions is slow.
+    exactly = _NANOS % denominator == 0
+    nanos = numerator * (_NANOS // denominator) if exactly else round(exact * _NANOS)
     # Both parts of a negative duration are negative.
     whole, rest = divmod(abs(nanos), _NANOS)
     sign = -1 if nanos < 0 else 1
     target.seconds, target.nanos = sign * whole, sign * rest
 
 
-def _fields_by_name(message: Message) -> Mapping[str, FieldDescriptor]:
-    return cast(Mapping[str, FieldDescriptor], message.DESCRIPTOR.fields_by_name)
+# How each field is written and read is looked up once for each class: descriptors are slow to ask,
+# and events, segments and jobs are converted all the time.
+
+_Put = Callable[[Any, Any], None]
+"""Writes a value into a message."""
+_Take = Callable[[Any, Problem | None, str], Any]
+"""Reads a field of a message whose path is given."""
 
 
-def _set(message: Message, field: FieldDescriptor, value: Any) -> None:
-    target: Any = getattr(message, field.name)
-    if isinstance(value, Mapping):
-        target.update(value)
-    elif field.is_repeated:
-        target.extend(_scalar(field, item) for item in value)
-    elif field.message_type is None:
+def _write(message: Message, record: Record) -> None:
+    for name, put in _writers(cast(Hashable, type(record))):
+        value = getattr(record, name)
+        if value is not None:
+            put(message, value)
+
+
+@functools.cache
+def _writers(cls: type) -> Sequence[tuple[str, _Put]]:
+    descriptor = _message_class(cls).DESCRIPTOR
+    fields = cast(Mapping[str, FieldDescriptor], descriptor.fields_by_name)
+    return [
+        (name, _writer(fields[name]) if name in fields else _oneof_writer(descriptor, name))
+        for name in (item.name for item in dataclasses.fields(cls))
+    ]
+
+
+def _writer(field: FieldDescriptor) -> _Put:
+    name, scalar = field.name, _scalar(field)
+    if field.message_type is not None and field.message_type.GetOptions().map_entry:
+        return lambda message, value: getattr(message, name).update(value)
+    if field.is_repeated:
+        return lambda message, value: getattr(message, name).extend(map(scalar, value))
+    if field.message_type is not None:
+        fill = _filler(field.message_type.full_name, field.message_type.name)
+
+        def write_message(message: Any, value: Any) -> None:
+            target = getattr(message, name)
+            target.SetInParent()
+            fill(target, value)
+
+        return write_message
+
+    def write_scalar(message: Any, value: Any) -> None:
         try:
-            setattr(message, field.name, _scalar(field, value))
+            setattr(message, name, scalar(value))
         except TypeError:
             # The value may be secret; its type is what is wrong.
             kind = type(value).__name__
             raise TypeError(f"{field.full_name} does not take {kind}") from None
         except ValueError as error:
             raise ValueError(f"{field.full_name}: {error}") from None
-    else:
-        target.SetInParent()
-        _fill(target, value)
+
+    return write_scalar
 
 
-def _scalar(field: FieldDescriptor, value: Any) -> Any:
+def _oneof_writer(descriptor: Any, oneof: str) -> _Put:
+    """Of a oneof of messages, whose member is told by the type of the value."""
+    members = cast(Sequence[FieldDescriptor], descriptor.oneofs_by_name[oneof].fields)
+    by_type = {field.message_type.name: _writer(field) for field in members if field.message_type}
+
+    def write(message: Any, value: Any) -> None:
+        put = by_type.get(type(value).__name__)
+        if put is None:
+            raise TypeError(f"{descriptor.name}.{oneof} does not take {type(value).__name__}")
+        put(message, value)
+
+    return write
+
+
+def _scalar(field: FieldDescriptor) -> Callable[[Any], Any]:
+    """What gives the value of a field, or of one of its items, as protobuf takes it."""
     if field.enum_type is not None:
+        cls, values = enum_class(field.enum_type.name), field.enum_type.values_by_name
+        prefix = enum_prefix(field.enum_type)
+        numbers = {
+            member: values[prefix + member.name].number
+            for member in cls
+            if prefix + member.name in values
+        }
         # Takes the member's name as well, and nothing that is not one of its members.
-        member = enum_class(field.enum_type.name)(value)
-        return field.enum_type.values_by_name[enum_prefix(field.enum_type) + member.name].number
+        return lambda value: numbers[cls(value)]
     if field.message_type is not None:
-        made = _message_class(cast(Hashable, type(value)))() if isinstance(value, Record) else None
-        if made is None:
-            raise TypeError(f"{field.full_name} does not take {type(value).__name__}")
-        _write(made, value)
-        return made
-    return value
+
+        def convert(value: Any) -> Message:
+            made = (
+                _message_class(cast(Hashable, type(value)))() if isinstance(value, Record) else None
+            )
+            if made is None:
+                raise TypeError(f"{field.full_name} does not take {type(value).__name__}")
+            _write(made, value)
+            return made
+
+        return convert
+    return lambda value: value
 
 
-def _fill(target: Any, value: Any) -> None:
-    name = target.DESCRIPTOR.full_name
-    if name == "google.protobuf.Duration":
-        set_duration(target, value)
-    elif name == "google.protobuf.Timestamp":
-        target.FromDatetime(value)
-    elif name == "reelsplit.v1.Rational":
-        if not isinstance(value, Rational):
-            # 29.97 is not 30000/1001, and nobody could tell which was meant.
-            raise TypeError(f"an exact fraction is wanted, not {type(value).__name__}")
-        target.numerator, target.denominator = value.numerator, value.denominator
-    elif isinstance(value, Record) and _message_class(cast(Hashable, type(value))) is type(target):
+def _filler(full_name: str, name: str) -> _Put:
+    match full_name:
+        case "google.protobuf.Duration":
+            return set_duration
+        case "google.protobuf.Timestamp":
+            return lambda target, value: target.FromDatetime(value)
+        case "reelsplit.v1.Rational":
+            return _fill_rational
+
+    def fill(target: Any, value: Any) -> None:
+        if not isinstance(value, Record) or _message_class(cast(Hashable, type(value))) is not type(
+            target
+        ):
+            raise TypeError(f"{full_name} does not take {type(value).__name__}")
         _write(target, value)
-    else:
-        raise TypeError(f"{name} does not take {type(value).__name__}")
+
+    return fill
 
 
-def _get(message: Message, field: FieldDescriptor, problem: Problem | None, path: str) -> Any:
-    value: Any = getattr(message, field.name)
+def _fill_rational(target: Any, value: Any) -> None:
+    if not isinstance(value, Rational):
+        # 29.97 is not 30000/1001, and nobody could tell which was meant.
+        raise TypeError(f"an exact fraction is wanted, not {type(value).__name__}")
+    target.numerator, target.denominator = value.numerator, value.denominator
+
+
+@functools.cache
+def _readers(cls: Any) -> Sequence[tuple[str, _Take]]:
+    fields = cast(Mapping[str, FieldDescriptor], _message_class(cls).DESCRIPTOR.fields_by_name)
+    return [
+        (name, _reader(fields[name]) if name in fields else _oneof_reader(fields, name))
+        for name in (item.name for item in dataclasses.fields(cls))
+    ]
+
+
+def _oneof_reader(fields: Mapping[str, FieldDescriptor], oneof: str) -> _Take:
+    readers = {
+        name: _reader(field)
+        for name, field in fields.items()
+        if field.containing_oneof is not None and field.containing_oneof.name == oneof
+    }
+
+    def read(message: Any, problem: Problem | None, path: str) -> Any:
+        member = message.WhichOneof(oneof)
+        return readers[member](message, problem, path) if member else None
+
+    return read
+
+
+def _reader(field: FieldDescriptor) -> _Take:
+    name, one = field.name, _item_reader(field)
     if field.message_type is not None and field.message_type.GetOptions().map_entry:
-        return dict(value)
+        return lambda message, problem, path: dict(getattr(message, name))
     if field.is_repeated:
-        return tuple(
-            _one(field, item, problem, f"{path}[{place}]") for place, item in enumerate(value)
-        )
-    return _one(field, value, problem, path)
+
+        def read_all(message: Any, problem: Problem | None, path: str) -> Any:
+            items = getattr(message, name)
+            if problem is None:
+                return tuple([one(item, None, "") for item in items])
+            here = f"{path}.{name}" if path else name
+            return tuple(
+                [one(item, problem, f"{here}[{place}]") for place, item in enumerate(items)]
+            )
+
+        return read_all
+    presence = field.has_presence
+
+    def read(message: Any, problem: Problem | None, path: str) -> Any:
+        if presence and not message.HasField(name):
+            return None
+        here = "" if problem is None else f"{path}.{name}" if path else name
+        return one(getattr(message, name), problem, here)
+
+    return read
 
 
-def _one(field: FieldDescriptor, value: Any, problem: Problem | None, path: str) -> Any:
+def _item_reader(field: FieldDescriptor) -> _Take:
     if field.enum_type is not None:
-        return _enum(field, value, problem, path)
+        return _enum_reader(field)
     if field.message_type is None:
-        return value
+        return lambda value, problem, path: value
     match field.message_type.full_name:
         case "google.protobuf.Duration":
-            return Fraction(value.seconds * _NANOS + value.nanos, _NANOS)
+            return lambda value, problem, path: Fraction(
+                value.seconds * _NANOS + value.nanos, _NANOS
+            )
         case "google.protobuf.Timestamp":
-            return value.ToDatetime(tzinfo=UTC)
+            return lambda value, problem, path: value.ToDatetime(tzinfo=UTC)
         case "reelsplit.v1.Rational":
-            if value.denominator == 0:
-                if problem is not None:
-                    problem(path, "the denominator must not be 0")
-                return None
-            return Fraction(value.numerator, value.denominator)
-        case _:
-            return from_message(record_class(field.message_type.name), value, problem, path)
+            return _read_rational
+    if field.message_type.GetOptions().map_entry:
+        return lambda value, problem, path: value
+    kind = record_class(field.message_type.name)
+    return lambda value, problem, path: from_message(kind, value, problem, path)
 
 
-def _enum(field: FieldDescriptor, number: int, problem: Problem | None, path: str) -> Any:
+def _read_rational(value: Any, problem: Problem | None, path: str) -> Fraction | None:
+    if value.denominator == 0:
+        if problem is not None:
+            problem(path, "the denominator must not be 0")
+        return None
+    return Fraction(value.numerator, value.denominator)
+
+
+def _enum_reader(field: FieldDescriptor) -> _Take:
     assert field.enum_type is not None
-    cls = enum_class(field.enum_type.name)
-    known = field.enum_type.values_by_number.get(number)
-    if known is None and problem is not None:
-        names = ", ".join(member.name for member in cls if member.name != "UNSPECIFIED")
-        problem(path, f"{number} is not a known value; take one of {names}")
-    if known is None or number == 0:
-        return None if field.has_presence else cls["UNSPECIFIED"]
-    return cls[known.name.removeprefix(enum_prefix(field.enum_type))]
+    cls, prefix = enum_class(field.enum_type.name), enum_prefix(field.enum_type)
+    unset = None if field.has_presence else cls["UNSPECIFIED"]
+    members = {
+        number: cls[known.name.removeprefix(prefix)] if number else unset
+        for number, known in field.enum_type.values_by_number.items()
+    }
 
+    def read(number: int, problem: Problem | None, path: str) -> Any:
+        if number not in members and problem is not None:
+            names = ", ".join(member.name for member in cls if member.name != "UNSPECIFIED")
+            problem(path, f"{number} is not a known value; take one of {names}")
+        return members.get(number, unset)
 
-def _oneof_member(message: Message, oneof: str, cls: type) -> FieldDescriptor:
-    members = message.DESCRIPTOR.oneofs_by_name[oneof].fields
-    for field in cast(Sequence[FieldDescriptor], members):
-        if field.message_type is not None and field.message_type.name == cls.__name__:
-            return field
-    raise TypeError(f"{message.DESCRIPTOR.name}.{oneof} does not take {cls.__name__}")
+    return read
 
 
 @functools.cache

@@ -16,8 +16,10 @@ from pathlib import Path
 
 import structlog
 
+from reelsplit_server import metrics
 from reelsplit_server.access.certificates import Certificates
 from reelsplit_server.access.credentials import Credentials
+from reelsplit_server.access.key_file import KeyFileError
 from reelsplit_server.access.outbound import Outbound
 from reelsplit_server.access.principals import Principals
 from reelsplit_server.access.vault import VaultError
@@ -32,13 +34,17 @@ from reelsplit_server.app.watching import Watching
 from reelsplit_server.assets.files import Files
 from reelsplit_server.assets.prober import ProbeLimits, Prober
 from reelsplit_server.assets.store import MediaStore
+from reelsplit_server.engine import leftovers
 from reelsplit_server.engine.local import LocalEngine
+from reelsplit_server.engine.vitals import WorkerLimits
 from reelsplit_server.ims.actions import UseCases
 from reelsplit_server.ims.face import Face
 from reelsplit_server.ims.gate import Gate as ImsGate
 from reelsplit_server.ims.server import ImsServer
+from reelsplit_server.jobs.census import Census
 from reelsplit_server.jobs.database import Database, StoreUnavailableError
 from reelsplit_server.jobs.log import EventLog
+from reelsplit_server.jobs.outage import Outage
 from reelsplit_server.jobs.outbox import told
 from reelsplit_server.jobs.records import StoredEvent
 from reelsplit_server.jobs.scheduler import Scheduler
@@ -50,6 +56,7 @@ from reelsplit_server.notify.dispatcher import DAY, QUICK, Dispatcher
 from reelsplit_server.notify.entries import Outbox
 from reelsplit_server.rpc.interceptors import Gate
 from reelsplit_server.rpc.server import RpcServer
+from reelsplit_server.scraping import MetricsServer
 from reelsplit_server.settings import Settings, cores
 from reelsplit_server.store_setup import routes, stores
 
@@ -84,6 +91,7 @@ def data_folder(folder: Path) -> Iterator[Path]:
             ) from None
         # What an earlier server was making when it was killed.
         shutil.rmtree(folder / "scratch", ignore_errors=True)
+        leftovers.clear(folder / leftovers.RECORD)
         (folder / "scratch").mkdir()
         yield folder
     finally:
@@ -97,8 +105,10 @@ async def running(settings: Settings) -> AsyncIterator[str]:
         folder = stack.enter_context(data_folder(settings.data_dir))
         events = EventLog()
         bell = asyncio.Event()
+        census = Census(_now)
 
         def committed(happened: list[StoredEvent]) -> None:
+            census.committed(happened)
             events.commit(happened)
             prober.committed(happened)
             if any(told(stored.event) for stored in happened):
@@ -107,20 +117,37 @@ async def running(settings: Settings) -> AsyncIterator[str]:
         database = Database(folder / DATABASE, committed, _now)
         stack.push_async_callback(database.close)
         await asyncio.to_thread(database.open)
+        await census.open(database)
         # What may keep the server from starting is looked at before workers are started.
         access = await _access(settings, folder, database)
         tokens = {name: token.get_secret_value() for name, token in settings.tokens.items()}
         principals = Principals(tokens, access.keys)
         _check_open(settings, principals)
         certificates = _certificates(settings)
-        engine = LocalEngine(settings.workers, folder / "scratch", stores(settings))
+        engine = LocalEngine(
+            settings.workers,
+            folder / "scratch",
+            stores(settings),
+            _worker_limits(settings),
+            logs=(settings.log_level, settings.log_format),
+        )
+        metrics.WORKERS.set(settings.workers)
+        metrics.WATCHERS_LIMIT.set(settings.max_streams)
         stack.push_async_callback(engine.stop)
         await engine.start()
         store = Store(database)
+        events.begin(await store.last_position())
         guard = Outbound(hosts=settings.callback_hosts, networks=settings.callback_networks)
         accounts, dispatcher = _callbacks(settings, database, access, guard, bell)
         await accounts.set_default(_default_callback(settings, guard))
-        scheduler = Scheduler(store, events, engine, _limits(settings, folder / "scratch"))
+        scheduler = Scheduler(
+            store,
+            events,
+            engine,
+            _limits(settings, folder / "scratch"),
+            most_running=settings.max_running,
+            most_running_of_one=settings.max_running_per_caller,
+        )
         sealer = Sealer(await store.property("token_key", lambda: secrets.token_bytes(32)))
         assets, bounds = MediaStore(database), _bounds(settings, guard)
         prober = Prober(assets, engine, _probe_limits(settings, folder / "scratch"))
@@ -129,9 +156,14 @@ async def running(settings: Settings) -> AsyncIterator[str]:
         watching = Watching(jobs, store, events, sealer, settings.max_watches)
         gate = Gate(principals, settings.max_calls, settings.max_streams)
         server = RpcServer(
-            jobs, watching, media, gate, most_message_bytes=settings.max_message_bytes
+            jobs,
+            watching,
+            media,
+            gate,
+            most_message_bytes=settings.max_message_bytes,
+            keepalive=settings.keepalive,
+            keepalive_timeout=settings.keepalive_timeout,
         )
-        certificates = _certificates(settings)
         cases = UseCases(
             jobs=jobs,
             media=media,
@@ -143,6 +175,7 @@ async def running(settings: Settings) -> AsyncIterator[str]:
         try:
             address = server.bind(settings.listen, certificates)
             ims_address = ims.bind(settings.ims_listen) if ims and settings.ims_listen else None
+            scraped = MetricsServer(settings.metrics_listen) if settings.metrics_listen else None
         except OSError as error:
             raise StartError(str(error)) from error
         await scheduler.start()
@@ -152,7 +185,14 @@ async def running(settings: Settings) -> AsyncIterator[str]:
         if ims is not None:
             await ims.start()
             log.info("serving_ims", address=ims_address)
-        sweeper = asyncio.create_task(_sweep(store, assets))
+        if scraped is not None:
+            stack.push_async_callback(asyncio.to_thread, scraped.stop)
+            scraped.start()
+            log.info("serving_metrics", address=scraped.address)
+        outage = Outage(database, server.take)
+        stack.push_async_callback(outage.stop)
+        outage.start()
+        sweeper = asyncio.create_task(_sweep(store, assets, events))
         follower = asyncio.create_task(access.follow())
         log.info("serving", address=address, workers=settings.workers, data_dir=str(folder))
         try:
@@ -161,10 +201,10 @@ async def running(settings: Settings) -> AsyncIterator[str]:
             log.info("draining", grace=settings.grace)
             sweeper.cancel()
             follower.cancel()
+            jobs.draining = media.draining = True
             await server.drain()
-            jobs.draining = True
-            await scheduler.stop(settings.grace)
             await prober.stop()
+            await scheduler.stop(settings.grace)
             await dispatcher.stop()
             events.wake_all()
             if ims is not None:
@@ -176,10 +216,16 @@ async def running(settings: Settings) -> AsyncIterator[str]:
 async def _access(settings: Settings, folder: Path, database: Database) -> Credentials:
     try:
         return await Credentials.open(
-            database, folder, key_file=settings.secret_key_file, most_nonces=settings.max_nonces
+            database,
+            folder,
+            key_file=settings.secret_key_file,
+            keys_file=settings.keys_file,
+            most_nonces=settings.max_nonces,
         )
     except VaultError as error:
         raise StartError(str(error)) from error
+    except KeyFileError as error:
+        raise StartError(f"the keys file {settings.keys_file}: {error}") from error
 
 
 def _check_open(settings: Settings, principals: Principals) -> None:
@@ -188,8 +234,8 @@ def _check_open(settings: Settings, principals: Principals) -> None:
     if not (shut or settings.loopback or settings.allow_insecure_listen):
         raise StartError(
             f"listening on {settings.listen} would let anybody on the network use this server: "
-            "make an access key with reelsplit keys create, give tokens in REELSPLIT_TOKENS or "
-            "--tls-client-ca, or --allow-insecure-listen"
+            "make an access key with reelsplit keys create, give --keys-file, tokens in "
+            "REELSPLIT_TOKENS or --tls-client-ca, or --allow-insecure-listen"
         )
 
 
@@ -198,21 +244,25 @@ def _ims(
 ) -> ImsServer | None:
     if settings.ims_listen is None:
         return None
-    if not access.keys.has_active:
+    if not access.keys.can_sign:
         raise StartError(
             "the IMS face is never served without access keys: make one with reelsplit keys "
-            "create, or leave out --ims-listen"
+            "create, give --keys-file, or leave out --ims-listen"
         )
     gate = ImsGate(access.keys, access.nonces, _now, settings.ims_requests_per_second)
     context = certificates.context() if certificates is not None else None
     return ImsServer(Face(cases, gate, settings.max_calls), context)
 
 
-async def _sweep(store: Store, assets: MediaStore) -> None:
+async def _sweep(store: Store, assets: MediaStore, events: EventLog) -> None:
     while True:
         with contextlib.suppress(StoreUnavailableError):
             while expired := await store.sweep():
+                for job_id in expired:
+                    events.deleted(job_id)
                 log.info("jobs_forgotten", count=len(expired))
+            while await store.sweep_tokens():
+                pass
             await assets.sweep()
         await asyncio.sleep(_SWEEP)
 
@@ -228,8 +278,24 @@ def _limits(settings: Settings, scratch: Path) -> Limits:
     )
 
 
+def _worker_limits(settings: Settings) -> WorkerLimits:
+    return WorkerLimits(
+        # One that waits for a store shows a sign of life with each answer and each try, for
+        # which it looks up a name, connects, sends, and waits twice.
+        silence=max(settings.stall_timeout, 5 * settings.storage_timeout),
+        memory=settings.max_worker_memory,
+        file_size=settings.max_file_bytes,
+    )
+
+
 def _probe_limits(settings: Settings, scratch: Path) -> ProbeLimits:
-    return ProbeLimits(scratch=scratch, tries=settings.tries, most_pixels=settings.max_pixels)
+    return ProbeLimits(
+        scratch=scratch,
+        tries=settings.tries,
+        most_pixels=settings.max_pixels,
+        # The other half is left to jobs, whatever sources hang.
+        at_once=max(1, settings.workers // 2),
+    )
 
 
 def _bounds(settings: Settings, callbacks: Outbound) -> Bounds:
@@ -240,6 +306,7 @@ def _bounds(settings: Settings, callbacks: Outbound) -> Bounds:
         most_frame_rate=settings.max_frame_rate,
         most_template=settings.max_template,
         most_waiting=settings.max_queued,
+        most_waiting_of_one=settings.max_queued_per_caller,
         default_timeout=_seconds(settings.job_timeout),
         default_segment_timeout=_seconds(settings.segment_timeout),
         default_time_to_live=Fraction(settings.time_to_live.total_seconds()),

@@ -14,11 +14,15 @@ import structlog
 from pydantic import ValidationError
 from pydantic_settings import CliSettingsSource, SettingsError
 
-from reelsplit_server import composition, telemetry
+from reelsplit_server import composition, telemetry, tracing
 from reelsplit_server.jobs.database import StoreUnavailableError, StoreVersionError
 from reelsplit_server.settings import Settings
 
 log = structlog.get_logger(__name__)
+_SWITCH = 0.0005
+"""Seconds after which a thread hands over that computes. The one that writes to the database comes
+back from each of its statements behind it, ten times for each write: at Python's own 5 ms a busy
+server keeps its writer from writing."""
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -30,11 +34,15 @@ def main(arguments: Sequence[str] | None = None) -> int:
         print(f"reelsplit serve: {readable(error)}", file=sys.stderr)
         return 2
     telemetry.configure(settings.log_level, settings.log_format)
+    sys.setswitchinterval(_SWITCH)
+    end_tracing = tracing.configure()
     try:
         asyncio.run(_serve(settings))
     except (composition.StartError, StoreVersionError, StoreUnavailableError) as error:
         print(f"reelsplit serve: {error}", file=sys.stderr)
         return 1
+    finally:
+        end_tracing()
     return 0
 
 
@@ -48,13 +56,23 @@ async def _serve(settings: Settings) -> None:
     stopping = asyncio.Event()
     loop = asyncio.get_running_loop()
     for number in (signal.SIGTERM, signal.SIGINT):
-        loop.add_signal_handler(number, stopping.set)
+        loop.add_signal_handler(number, _stop, loop, stopping)
     async with composition.running(settings) as address:
         if settings.announce is not None:
             _announce(settings.announce, address)
         if settings.exit_with_stdin:
             loop.add_reader(sys.stdin.fileno(), _watch_stdin, loop, stopping)
         await stopping.wait()
+
+
+def _stop(loop: asyncio.AbstractEventLoop, stopping: asyncio.Event) -> None:
+    """Drain at the first signal. The next one ends the process at once, as it would any other:
+    nothing is lost by that, and workers end with it."""
+    stopping.set()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        loop.remove_signal_handler(number)
+        # Taken away, Ctrl-C would raise KeyboardInterrupt in the middle of the drain.
+        signal.signal(number, signal.SIG_DFL)
 
 
 def _watch_stdin(loop: asyncio.AbstractEventLoop, stopping: asyncio.Event) -> None:

@@ -15,6 +15,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from reelsplit_server.access.credentials import vault_of
+from reelsplit_server.access.key_file import AllKeys, KeyFile, KeyFileError
 from reelsplit_server.access.key_store import KeyExistsError, KeyTable
 from reelsplit_server.access.keys import AccessKey, make_key
 from reelsplit_server.access.permissions import ORDINARY, Permission, read_permissions
@@ -48,7 +49,13 @@ def main(arguments: Sequence[str]) -> int:
     run: Callable[[Settings, argparse.Namespace], Awaitable[None]] = given.run
     try:
         asyncio.run(run(settings, given))  # type: ignore[arg-type]
-    except (OperatorError, VaultError, StoreUnavailableError, StoreVersionError) as error:
+    except (
+        OperatorError,
+        VaultError,
+        KeyFileError,
+        StoreUnavailableError,
+        StoreVersionError,
+    ) as error:
         print(f"reelsplit {given.area}: {error}", file=sys.stderr)
         return 1
     except ValueError as error:
@@ -127,10 +134,12 @@ async def _create(settings: Settings, given: argparse.Namespace) -> None:
 
 
 async def _list(settings: Settings, given: argparse.Namespace) -> None:
-    async with opened(settings) as (database, _):
-        keys = await KeyTable(database).all()
+    async with opened(settings) as (database, vault):
+        table = KeyTable(database)
+        kept = {key.key_id for key in await table.all()}
+        keys = await AllKeys(table, await _file(settings, vault)).all()
     for key in keys:
-        facts = _facts(key)
+        facts = _facts(key) | {"kept": "database" if key.key_id in kept else "file"}
         if given.json:
             print(json.dumps(facts))
         else:
@@ -138,10 +147,25 @@ async def _list(settings: Settings, given: argparse.Namespace) -> None:
 
 
 async def _disable(settings: Settings, given: argparse.Namespace) -> None:
-    async with opened(settings) as (database, _):
+    async with opened(settings) as (database, vault):
         if not await KeyTable(database).disable(given.key_id):
+            file = await _file(settings, vault)
+            if file is not None and given.key_id in {key.key_id for key in file.keys}:
+                raise OperatorError(
+                    f"the key {given.key_id} is in {settings.keys_file}: write disabled = true "
+                    "below it there"
+                )
             raise OperatorError(f"there is no key {given.key_id}")
     print("disabled")
+
+
+async def _file(settings: Settings, vault: Vault) -> KeyFile | None:
+    if settings.keys_file is None:
+        return None
+    try:
+        return await asyncio.to_thread(KeyFile, settings.keys_file, vault)
+    except KeyFileError as error:
+        raise KeyFileError(f"the keys file {settings.keys_file}: {error}") from error
 
 
 def _facts(key: AccessKey) -> dict[str, object]:

@@ -42,6 +42,14 @@ def cores() -> int:
     return count
 
 
+def memory() -> int:
+    """The bytes of memory that this process may use: the machine's, or its container's."""
+    count = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+    with contextlib.suppress(OSError, ValueError):
+        count = min(count, int(Path("/sys/fs/cgroup/memory.max").read_text()))
+    return count
+
+
 class Settings(BaseSettings):
     """Flags win over the environment, the environment over the file that REELSPLIT_CONFIG names."""
 
@@ -133,6 +141,11 @@ class Settings(BaseSettings):
         description='Bearer tokens by principal, as JSON: {"name": "token"}. Better given in the '
         "environment or the file than on the command line.",
     )
+    keys_file: Path | None = Field(
+        None,
+        description="A TOML file of access keys, beside those of reelsplit keys; read again when "
+        "it changes. Nobody else may be able to read it.",
+    )
     secret_key_file: Path | None = Field(
         None,
         description="A file with 64 hexadecimal digits, the key that secrets in the database are "
@@ -174,15 +187,47 @@ class Settings(BaseSettings):
     callback_segment_event: str = Field(
         "SegmentPublished", description="What callbacks call a published segment."
     )
+    metrics_listen: str | None = Field(
+        None,
+        description="Where metrics are served for Prometheus, as HOST:PORT, in the clear and to "
+        "anybody who reaches that; without it they are not.",
+    )
+    allow_insecure_metrics: bool = Field(False, description="Serve metrics beyond loopback.")
     max_calls: int = Field(256, ge=1, description="Calls answered at once, streams apart.")
     max_streams: int = Field(4096, ge=1, description="Watches open at once.")
     max_watches: int = Field(2048, ge=1, description="Watches open at once for one caller.")
+    keepalive: float = Field(
+        20.0,
+        ge=1,
+        le=3600,
+        description="Seconds without a word from a connected client after which it is asked "
+        "whether it is still there.",
+    )
+    keepalive_timeout: float = Field(
+        10.0,
+        ge=1,
+        le=600,
+        description="Seconds in which it must answer, or is given up with all its watches.",
+    )
     max_message_bytes: int = Field(
         4 * 2**20, ge=2**16, le=64 * 2**20, description="The largest request, in bytes."
     )
     max_ranges: int = Field(10_000, ge=1, description="Ranges in one job.")
     max_segments: int = Field(100_000, ge=1, description="Segments of one job.")
-    max_queued: int = Field(10_000, ge=1, description="Jobs waiting.")
+    max_queued: int = Field(
+        10_000, ge=1, description="Jobs waiting; further ones are refused until some were begun."
+    )
+    max_queued_per_caller: int | None = Field(
+        None, ge=1, description="Jobs waiting of one caller; as many as --max-queued by default."
+    )
+    max_running: int = Field(
+        256, ge=1, description="Jobs running at once; further ones wait for their turn."
+    )
+    max_running_per_caller: int | None = Field(
+        None,
+        ge=1,
+        description="Jobs of one caller running at once; no limit of its own by default.",
+    )
     max_pixels: int = Field(8192 * 4320, ge=1, description="Pixels of a source's picture.")
     max_segment_frames: int = Field(
         10_000_000, ge=1, description="Frames of one segment, where a frame rate is asked for."
@@ -191,6 +236,21 @@ class Settings(BaseSettings):
     max_template: int = Field(1024, ge=16, description="Characters of an output template.")
     tries: int = Field(
         3, ge=1, le=20, description="How often a unit of work is tried that may pass another time."
+    )
+    stall_timeout: float = Field(
+        300.0,
+        gt=0,
+        description="Seconds without a sign of life after which a worker is ended; at least five "
+        "times --storage-timeout.",
+    )
+    max_worker_memory: int = Field(
+        memory() * 3 // 4,
+        ge=2**28,
+        description="Resident bytes of memory of one worker, which is ended beyond that; by "
+        "default three quarters of the machine's.",
+    )
+    max_file_bytes: int = Field(
+        2**40, ge=2**20, description="The largest file that a worker may write, in bytes."
     )
     job_timeout: timedelta | None = Field(
         timedelta(days=7),
@@ -238,7 +298,7 @@ class Settings(BaseSettings):
             sources.append(TomlConfigSettingsSource(settings_cls, Path(config)))
         return tuple(sources)
 
-    @field_validator("listen", "ims_listen")
+    @field_validator("listen", "ims_listen", "metrics_listen")
     @classmethod
     def _is_address(cls, value: str | None) -> str | None:
         if value is None:
@@ -327,6 +387,12 @@ class Settings(BaseSettings):
             # Others on the machine reach loopback too.
             raise ValueError(
                 "--trust-callers needs REELSPLIT_TOKENS, which say whose calls they are"
+            )
+        metrics = self.metrics_listen
+        if metrics and not (_is_loopback(metrics) or self.allow_insecure_metrics):
+            raise ValueError(
+                f"metrics on {metrics} would be there for anybody on the network: give a loopback "
+                "address, or --allow-insecure-metrics"
             )
         self._check_buckets()
         if self.callback_job_event == self.callback_segment_event:

@@ -93,7 +93,7 @@ def command(tmp_path: Path, clip: Path) -> Command:
     return Command(tmp_path)
 
 
-def until(condition: Callable[[], object], seconds: float = 30) -> None:
+def until(condition: Callable[[], object], seconds: float = 90) -> None:
     deadline = time.monotonic() + seconds
     while not condition():
         assert time.monotonic() < deadline, "it did not come"
@@ -299,8 +299,7 @@ SLOW = ("--codec", "av1", "--preset", "0", "--width", "1280", "--fps", "240")
 def test_an_interruption_leaves_no_half_file(command: Command, number: int) -> None:
     process = command.start("split", "film.mp4", "out/{index}.mp4", "--every", "5", *SLOW, "--json")
     wait_for_line(process, '"state":"SEGMENT_STATE_RUNNING"')
-    time.sleep(1)
-    assert len(command.servers()) > 1
+    until(lambda: len(command.servers()) > 1)
     process.send_signal(number)
     out, err = process.communicate(timeout=60)
     assert process.returncode == 130, err
@@ -313,7 +312,7 @@ def test_an_interruption_leaves_no_half_file(command: Command, number: int) -> N
 def test_a_killed_command_leaves_no_process(command: Command) -> None:
     process = command.start("split", "film.mp4", "out/{index}.mp4", "--every", "5", *SLOW, "--json")
     wait_for_line(process, '"state":"SEGMENT_STATE_RUNNING"')
-    assert len(command.servers()) > 1
+    until(lambda: len(command.servers()) > 1)
     process.kill()
     process.communicate(timeout=30)
     until(lambda: command.servers() == [])
@@ -333,12 +332,15 @@ def served(command: Command) -> Iterator[Command]:
         *("serve", "--listen", "127.0.0.1:0", "--announce", str(address)),
         *("--data-dir", str(command.folder / "data"), "--root", str(command.folder)),
     )
-    until(address.exists)
-    command.environment["REELSPLIT_SERVER"] = address.read_text().strip()
-    yield command
-    process.send_signal(signal.SIGTERM)
-    process.communicate(timeout=60)
-    assert process.returncode == 0
+    try:
+        until(address.exists)
+        command.environment["REELSPLIT_SERVER"] = address.read_text().strip()
+        yield command
+        process.send_signal(signal.SIGTERM)
+        process.communicate(timeout=60)
+        assert process.returncode == 0
+    finally:
+        process.kill()
 
 
 def test_the_commands_of_a_running_server(served: Command) -> None:

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import hashlib
 import itertools
 import os
 import subprocess
 import sys
+import time
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +20,7 @@ import trustme
 from reelsplit import (
     TLS,
     Client,
+    Input,
     InvalidRequestError,
     Job,
     JobState,
@@ -70,6 +73,7 @@ class Keyed:
     boss: str
     chief: str
     narrow: str
+    repeater: str
 
 
 @pytest.fixture(scope="module")
@@ -97,6 +101,7 @@ def keyed(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Keyed]:
         "bob": token("bob", *ordinary),
         "boss": token("boss", *everything),
         "chief": token("alice", *everything),
+        "repeater": token("alice", Permission.SUBMIT, Permission.READ),
         "narrow": token("alice", *ordinary, read=[str(root / "in")], write=[str(root / "narrow")]),
     }
     with served(folder, workers=1) as server:
@@ -229,6 +234,40 @@ def test_admins_see_the_jobs_of_all_and_act_on_them(keyed: Keyed) -> None:
             alice.get(job.job_id)
 
 
+def test_admins_use_the_media_of_all_and_nobody_else_does(keyed: Keyed) -> None:
+    uri = str(keyed.server.root / "in" / "asset.mp4")
+    with (
+        _client(keyed, keyed.alice) as alice,
+        _client(keyed, keyed.bob) as bob,
+        _client(keyed, keyed.boss) as boss,
+        _client(keyed, keyed.narrow) as narrow,
+    ):
+        outside = alice.register_media(str(keyed.server.root / "asset.mp4")).media_id
+        media_id = alice.register_media(uri).media_id
+        calls: list[Callable[[], object]] = [
+            lambda: bob.get_media(media_id),
+            lambda: bob.get_media(uri=uri),
+            lambda: bob.delete_media(media_id, delete_file=True),
+            lambda: bob.submit(Input(media_id=media_id), every(1)),
+        ]
+        for call in calls:
+            with pytest.raises(NotFoundError):
+                call()
+        assert media_id not in {media.media_id for media in bob.list_media()}
+        # An asset is no way around what a key may read, or write.
+        with pytest.raises(PermissionDeniedError):
+            narrow.submit(Input(media_id=outside), every(1))
+        with pytest.raises(PermissionDeniedError):
+            narrow.delete_media(media_id, delete_file=True)
+        assert boss.get_media(media_id).owner == "alice"
+        assert boss.get_media(uri=uri).media_id == media_id
+        assert media_id in {media.media_id for media in boss.list_media()}
+        assert boss.submit(Input(media_id=media_id), every(1)).get().owner == "boss"
+        boss.delete_media(media_id)
+        with pytest.raises(NotFoundError):
+            alice.get_media(media_id)
+
+
 def test_pages_and_tokens_of_an_admin_are_of_no_use_to_others(keyed: Keyed) -> None:
     with _client(keyed, keyed.boss) as boss, _client(keyed, keyed.alice) as alice:
         for _ in range(2):
@@ -284,6 +323,22 @@ def test_a_key_neither_repeats_nor_unmakes_what_it_does_not_reach(keyed: Keyed) 
         assert narrow.delete(job.job_id) == 0
 
 
+def test_running_a_job_again_that_exports_needs_what_submitting_it_did(keyed: Keyed) -> None:
+    output = replace(_out(keyed, "exported"), export_as_media=True)
+    with _client(keyed, keyed.alice) as alice, _client(keyed, keyed.repeater) as repeater:
+        job = _ended(alice, keyed, output=output)
+        for call in (
+            lambda: repeater.submit("/missing.mp4", every(1), output),
+            lambda: repeater.retry(job.job_id),
+        ):
+            with pytest.raises(PermissionDeniedError) as caught:
+                call()
+            assert caught.value.metadata == {"permission": "media"}
+        assert alice.get(job.job_id).attempt == 1
+        plain = _ended(alice, keyed, output=_out(keyed, "plain"))
+        assert repeater.retry(plain.job_id).attempt == 2
+
+
 # --- Keys that change ------------------------------------------------------------------------
 
 
@@ -319,6 +374,77 @@ def test_keys_change_while_the_server_runs(tmp_path: Path) -> None:
         with Client(server.address, retry=ONCE) as nobody:
             # Without an active key the door stays shut.
             assert _refused(nobody)
+
+
+def test_the_first_key_ends_what_was_open_before(tmp_path: Path) -> None:
+    with served(tmp_path, workers=1) as server, Client(server.address, retry=ONCE) as nobody:
+        events = iter(nobody.watch_jobs())
+        next(events)
+        # Accepted while the door was open; it tells of itself behind the key.
+        made = new_key(server.data, "local")
+        wait_for(lambda: _refused(nobody), 30)
+        with Client(server.address, token=made.token, retry=ONCE) as mine:
+            mine.submit(str(server.root / "missing.mp4"), every(1))
+            with pytest.raises(UnauthenticatedError):
+                next(events)
+
+
+def _entry(principal: str, token: str, *more: str) -> str:
+    digest = hashlib.sha256(token.encode()).hexdigest()
+    lines = ("[[keys]]", f'id = "{principal}.1"', f'principal = "{principal}"')
+    return "\n".join((*lines, f'token_sha256 = "{digest}"', *more, ""))
+
+
+def test_keys_of_a_file_change_while_the_server_runs(tmp_path: Path) -> None:
+    file = tmp_path / "keys.toml"
+
+    def write(*entries: str) -> None:
+        draft = tmp_path / "draft"
+        draft.write_text("\n".join(entries))
+        draft.chmod(0o600)
+        os.replace(draft, file)
+
+    first, second = "a" * 40, "b" * 40
+    write(_entry("alice", first))
+    with served(tmp_path, workers=1, keys_file=file) as server:
+        assert _code(server, "ListJobs", "") is grpc.StatusCode.UNAUTHENTICATED
+        with (
+            Client(server.address, token=first, retry=ONCE) as alice,
+            Client(server.address, token=second, retry=ONCE) as bob,
+        ):
+            assert _refused(bob)
+            assert list(alice.list()) == []
+            events = iter(alice.watch_jobs())
+            next(events)
+            # Another token for the same key: the one before is nobody's, and neither is its watch.
+            write(_entry("alice", "c" * 40), _entry("bob", second, 'permissions = ["read"]'))
+            wait_for(lambda: not _refused(bob), 30)
+            assert _refused(alice)
+            with Client(server.address, token="c" * 40, retry=ONCE) as again:
+                again.submit(str(server.root / "missing.mp4"), every(1))
+            with pytest.raises(UnauthenticatedError):
+                next(events)
+            with pytest.raises(PermissionDeniedError):
+                bob.submit(str(server.root / "missing.mp4"), every(1))
+            # What cannot be used changes nothing.
+            file.write_text("[[keys]")
+            new_key(server.data, "carol")
+            time.sleep(2.5)
+            assert not _refused(bob)
+            # An empty one lets nobody in.
+            write("")
+            wait_for(lambda: _refused(bob), 30)
+            with Client(server.address, retry=ONCE) as nobody:
+                assert _refused(nobody)
+
+
+def test_a_keys_file_that_cannot_be_used_keeps_the_server_from_starting(tmp_path: Path) -> None:
+    file = tmp_path / "keys.toml"
+    flags = ("--listen", "127.0.0.1:0", "--keys-file", str(file))
+    assert "cannot be read" in _refusal(tmp_path / "data", *flags)
+    file.write_text(_entry("alice", "a" * 40))
+    file.chmod(0o644)
+    assert "chmod 600" in _refusal(tmp_path / "data", *flags)
 
 
 def _refused(client: Client) -> bool:

@@ -22,8 +22,11 @@ import pytest
 from alibabacloud_ice20201109 import models
 from alibabacloud_tea_openapi.exceptions import ClientException
 
-from reelsplit import Client, OverwritePolicy, every, ranges
+from reelsplit import Client, NotFoundError, OverwritePolicy, every, ranges
 from reelsplit_server.access.permissions import Permission
+from reelsplit_server.ims.actions import JobActions
+from reelsplit_server.ims.callback_actions import CallbackActions
+from reelsplit_server.ims.media_actions import MediaActions
 from tests.clips import read_numbers
 from tests.ims import (
     KEY_ID,
@@ -49,6 +52,8 @@ _RANGE = "InvalidParameter.OutOfRange"
 ADMIN = "adminAccessKeyId"
 OTHER, READER, NARROW = "otherAccessKeyId", "readerAccessKeyId", "narrowAccessKeyId"
 IN, OUT = "ims-footage", "ims-pieces"
+ENDPOINT = "oss-cn-shanghai.aliyuncs.com"
+"""That of the store which the bucket has left, and which programs go on naming."""
 RANGES = {"Mode": "UserDefined", "Ranges": [{"In": 1, "Out": 2.5}, {"In": 4, "Out": 6}]}
 
 
@@ -97,13 +102,15 @@ def server(
     tmp_path_factory: pytest.TempPathFactory, seaweed: Service, footage: Bucket, pieces: Bucket
 ) -> Iterator[ImsServed]:
     aliases = {"oss://test-bucket": f"s3://{IN}"}
-    stores = {"main": s3(seaweed, IN, OUT)}
+    stores = {"main": {**s3(seaweed, IN, OUT), "endpoint_aliases": [ENDPOINT]}}
     folder = tmp_path_factory.mktemp("ims")
     new_key(folder / "data", "other", key_id=OTHER, secret=SECRET)
     new_key(folder / "data", key_id=READER, secret=SECRET, permissions=[Permission.READ])
     for permission in Permission:
-        given = {"key_id": f"only.{permission}", "permissions": [permission]}
-        new_key(folder / "data", f"only {permission}", secret=SECRET, **given)  # type: ignore[arg-type]
+        others = [other for other in Permission if other is not permission]
+        for name, some in (("only", [permission]), ("without", others)):
+            given = {"key_id": f"{name}.{permission}", "permissions": some}
+            new_key(folder / "data", f"{name} {permission}", secret=SECRET, **given)  # type: ignore[arg-type]
     both = [Permission.READ, Permission.ADMIN]
     new_key(folder / "data", "admin", key_id=ADMIN, secret=SECRET, permissions=both)
     new_key(folder / "data", key_id=NARROW, secret=SECRET, write=["s3://elsewhere"])
@@ -459,16 +466,65 @@ def _plain() -> dict[str, str]:
     return submission(f"oss://{IN}/films/clip.mp4", RANGES, output)
 
 
+def test_every_action_stands_in_the_matrix() -> None:
+    cases: Any = object()
+    served: set[str] = set()
+    for operations in (JobActions(cases), MediaActions(cases), CallbackActions(cases)):
+        served |= set(operations.table)
+    assert set(ACTIONS) == served
+
+
 @pytest.mark.parametrize("action", ACTIONS)
-def test_every_action_needs_its_permission(server: ImsServed, action: str) -> None:
+def test_every_action_needs_its_permission_and_no_other(server: ImsServed, action: str) -> None:
     needed, call = ACTIONS[action]
-    for permission in Permission:
-        code = None
+
+    def is_denied(key_id: str) -> bool:
         try:
-            call(ice(server.face, key_id=f"only.{permission}"))
+            call(ice(server.face, key_id=key_id))
         except ClientException as error:
-            code = error.code
-        assert (code != "Forbidden") == (permission is needed), permission
+            return bool(error.code == "Forbidden")
+        return False
+
+    for permission in Permission:
+        assert is_denied(f"only.{permission}") == (permission is not needed), permission
+        assert is_denied(f"without.{permission}") == (permission is needed), permission
+
+
+@pytest.mark.parametrize(
+    ("given", "said"),
+    [
+        ({"input_config": "{"}, "InputConfig is not JSON"),
+        ({"output_config": "[" * 10_000}, "OutputConfig is not JSON"),
+        ({"job_params": "'Mode'"}, "JobParams is not JSON"),
+        ({"user_data": "{'a': 1}"}, "UserData is not JSON"),
+        ({"user_data": '{"a": NaN}'}, "UserData is not JSON"),
+        ({"user_data": json.dumps("x" * 511)}, "UserData has 513 bytes; at most 512"),
+        ({"user_data": '{"NotifyAddress": "ice-queue"}'}, "UserData.NotifyAddress cannot be"),
+        ({"client_token": "x" * 65}, "ClientToken takes 1 to 64"),
+        ({"client_token": "\N{SNOWMAN}"}, "ClientToken takes 1 to 64"),
+        ({"job_params": '{"Mode": "Auto"}'}, "take UserDefined, .* or BasicClipSplit"),
+        (
+            {"job_params": '{"Mode": "BasicClipSplit", "Ranges": [{"In": 0, "Out": 1}]}'},
+            "JobParams.Ranges belongs to Mode UserDefined",
+        ),
+    ],
+)
+def test_malformed_parameters_are_named(sdk: Any, given: dict[str, str], said: str) -> None:
+    with pytest.raises(ClientException, match=said) as caught:
+        submit(sdk, **{**_plain(), **given})
+    assert (caught.value.code, caught.value.status_code) == ("InvalidParameter", 400)
+
+
+def test_tokens_of_pages_are_named(sdk: Any) -> None:
+    for call in (
+        lambda: sdk.list_smart_jobs(models.ListSmartJobsRequest(next_token="odd")),
+        lambda: sdk.list_media_basic_infos(models.ListMediaBasicInfosRequest(next_token="odd")),
+    ):
+        with pytest.raises(
+            ClientException, match="NextToken was not made by this server"
+        ) as caught:
+            call()
+        assert caught.value.code == "InvalidParameter"
 
 
 def test_an_administrator_sees_the_jobs_of_others(server: ImsServed, sdk: Any) -> None:
@@ -679,6 +735,38 @@ def test_assets_as_input_and_output(sdk: Any, grpc: Client) -> None:
     with pytest.raises(ClientException) as caught:
         submit(ice(sdk._endpoint, key_id=OTHER), **given)
     assert caught.value.code == "InvalidParameter"
+
+
+def test_a_bucket_that_has_moved_is_named_as_before(
+    sdk: Any, grpc: Client, pieces: Bucket, clip: Path
+) -> None:
+    pieces.put("moved/film.mp4", clip.read_bytes())
+    forms = [
+        f"oss://{OUT}.{ENDPOINT}/moved/film.mp4",
+        f"http://{OUT}.{ENDPOINT}/moved/film.mp4",
+        f"https://{OUT}.{ENDPOINT}/moved/film.mp4",
+    ]
+    media_id = registered(sdk, forms[0], client_token="moved")
+    assert registered(sdk, forms[0], client_token="moved") == media_id
+    for form in forms:
+        assert registered(sdk, form) == media_id
+        info = opened(sdk, input_url=form)
+        assert (info.media_id, info.media_basic_info.status) == (media_id, "Normal")
+    output = {"Bucket": OUT, "ObjectKey": "from_moved_{index}.mp4", "Endpoint": ENDPOINT}
+    for source in (forms[2], {"Type": "Media", "Media": media_id}):
+        body = finished(sdk, submit(sdk, **submission(source, RANGES, output)))
+        assert body.state == "Finished", body.error_message
+    # Without its endpoint the location is another one.
+    other = registered(sdk, f"oss://{OUT}/moved/film.mp4")
+    assert other != media_id
+    deleted = sdk.delete_media_infos(
+        models.DeleteMediaInfosRequest(input_urls=forms[1], delete_physical_files=True)
+    ).body
+    assert (deleted.ignored_list, deleted.forbidden_list) == ([], [])
+    assert pieces.keys("moved/") == []
+    assert grpc.get_media(other).media_id == other
+    with pytest.raises(NotFoundError):
+        grpc.get_media(media_id)
 
 
 def test_assets_that_are_not_there(sdk: Any) -> None:

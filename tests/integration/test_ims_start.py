@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import http.client
 import json
 import socket
@@ -10,14 +11,18 @@ from pathlib import Path
 
 import pytest
 import trustme
+from alibabacloud_tea_openapi.exceptions import ClientException
 from pydantic import ValidationError
 
 from reelsplit_server.composition import StartError
 from reelsplit_server.settings import Settings
-from tests.ims import KEY_ID, SECRET
+from tests.ims import KEY_ID, SECRET, ice
 from tests.keys import disable_key, new_key
-from tests.server import served
+from tests.server import served, wait_for
 from tests.services import free_ports
+
+# The SDK asks for the time in a way that newer versions of Python warn of.
+pytestmark = pytest.mark.filterwarnings("ignore:.*utcnow:DeprecationWarning")
 
 
 def test_it_is_never_served_without_keys(tmp_path: Path) -> None:
@@ -33,6 +38,43 @@ def test_it_is_never_served_without_keys(tmp_path: Path) -> None:
         served(tmp_path, workers=1, ims_listen="127.0.0.1:0"),
     ):
         pass
+
+
+def test_keys_of_a_file_sign(tmp_path: Path) -> None:
+    """Exchanged while the server runs, too; a key without a secret signs nothing."""
+    file = tmp_path / "keys.toml"
+
+    def write(key_id: str, proof: str) -> None:
+        lines = ("[[keys]]", f'id = "{key_id}"', 'principal = "team"', proof)
+        draft = tmp_path / "draft"
+        draft.write_text("\n".join(lines))
+        draft.chmod(0o600)
+        draft.replace(file)
+
+    (port,) = free_ports(1)
+    face = f"127.0.0.1:{port}"
+    settings = {"workers": 1, "ims_listen": face, "keys_file": file}
+    write(KEY_ID, 'certificate = "somebody"')
+    with pytest.raises(StartError, match="--keys-file"), served(tmp_path, **settings):
+        pass
+
+    def code(key_id: str) -> str | None:
+        try:
+            ice(face, key_id=key_id).get_event_callback()
+        except ClientException as error:
+            return error.code
+        return None
+
+    write(KEY_ID, f'secret = "{SECRET}"')
+    with served(tmp_path, **settings):
+        assert code(KEY_ID) is None
+        write("another.key", f'secret = "{SECRET}"')
+        wait_for(lambda: code("another.key") is None, 30)
+        assert code(KEY_ID) == "InvalidAccessKeyId.NotFound"
+        write("another.key", f'secret = "{SECRET}"\ndisabled = true')
+        wait_for(lambda: code("another.key") == "InvalidAccessKeyId.Inactive", 30)
+        write("another.key", 'certificate = "somebody"')
+        wait_for(lambda: code("another.key") == "SignatureDoesNotMatch", 30)
 
 
 def test_an_address_that_is_taken(tmp_path: Path) -> None:
@@ -60,9 +102,7 @@ def test_over_tls(tmp_path: Path, asks: bool) -> None:
     authority = trustme.CA()
     issued = authority.issue_cert("localhost", "127.0.0.1")
     authority.cert_pem.write_to_path(tmp_path / "ca.pem")
-    issued.private_key_pem.write_to_path(tmp_path / "key.pem")
-    for pem in issued.cert_chain_pems:
-        pem.write_to_path(tmp_path / "cert.pem", append=True)
+    _write(tmp_path, issued)
     new_key(tmp_path / "data", key_id=KEY_ID, secret=SECRET)
     (port,) = free_ports(1)
     given = {"tls_certificate": tmp_path / "cert.pem", "tls_key": tmp_path / "key.pem"}
@@ -90,3 +130,24 @@ def test_over_tls(tmp_path: Path, asks: bool) -> None:
         with pytest.raises((OSError, http.client.HTTPException)):
             plain.getresponse()
         plain.close()
+        if not asks:
+            # Exchanged while the server runs.
+            other = trustme.CA()
+            _write(tmp_path, other.issue_cert("localhost", "127.0.0.1"))
+            anew = ssl.create_default_context()
+            other.configure_trust(anew)
+
+            def exchanged() -> bool:
+                with contextlib.suppress(ssl.SSLError):
+                    return ask(anew) == (400, "MissingParameter")
+                return False
+
+            wait_for(exchanged, 30)
+            with pytest.raises(ssl.SSLError):
+                ask(context)
+
+
+def _write(folder: Path, issued: trustme.LeafCert) -> None:
+    issued.private_key_pem.write_to_path(folder / "key.pem")
+    chain = b"".join(pem.bytes() for pem in issued.cert_chain_pems)
+    (folder / "cert.pem").write_bytes(chain)

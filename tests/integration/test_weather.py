@@ -10,7 +10,6 @@ import json
 import os
 import shutil
 import socket
-import subprocess
 import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -34,6 +33,7 @@ from reelsplit import (
     ranges,
 )
 from tests.clips import make_clip
+from tests.disks import small_disk
 from tests.server import ServerProcess
 from tests.services import Service
 from tests.unit.storage.recorder import Recorder, Reply, Sent, error, recording
@@ -739,24 +739,6 @@ def test_web_servers_fail_with_their_reasons_too(tmp_path: Path, clip: Path) -> 
 
 
 # --- A full disk ---------------------------------------------------------------------------------
-
-
-@contextmanager
-def small_disk(folder: Path, options: str) -> Iterator[Path]:
-    """A file system of its own, in memory."""
-    folder.mkdir()
-    mount = shutil.which("mount")
-    if mount is None or os.geteuid() != 0:
-        pytest.skip("only root can mount a small disk")
-    done = subprocess.run(
-        [mount, "-t", "tmpfs", "-o", options, "tmpfs", folder], capture_output=True, text=True
-    )
-    if done.returncode != 0:
-        pytest.skip(f"no small disk can be mounted here: {done.stderr.strip()}")
-    try:
-        yield folder
-    finally:
-        subprocess.run(["umount", "-l", folder], check=True)
 
 
 def noise(number: int) -> NDArray[np.uint8]:

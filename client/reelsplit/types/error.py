@@ -69,6 +69,9 @@ class ErrorReason(enum.StrEnum):
     INTERNAL = "INTERNAL"
     """A fault of the server. Metadata: none."""
 
+    TOO_MANY_JOBS_OF_CALLER = "TOO_MANY_JOBS_OF_CALLER"
+    """Too many jobs of this caller are queued. Metadata: `limit`."""
+
     SOURCE_NOT_FOUND = "SOURCE_NOT_FOUND"
     """There is nothing at the source's location. Metadata: `uri`."""
 
@@ -130,6 +133,11 @@ class ErrorReason(enum.StrEnum):
     OUTPUT_COLLISION = "OUTPUT_COLLISION"
     """The segment would be written over the source itself. Metadata: `uri`."""
 
+    OUTPUT_TOO_LARGE = "OUTPUT_TOO_LARGE"
+    """A file would be larger than this server's limit for one file. Metadata: `limit`, in
+    bytes.
+    """
+
     ENCODER_REFUSED = "ENCODER_REFUSED"
     """The encoder refuses the settings for this source. Metadata: `encoder`, `detail`."""
 
@@ -143,7 +151,9 @@ class ErrorReason(enum.StrEnum):
     """The segment that was written did not pass its check. Metadata: `detail`."""
 
     WORKER_DIED = "WORKER_DIED"
-    """Worker processes died each time they tried this. Metadata: `tries`."""
+    """Worker processes died each time they tried this. Metadata: `tries`, and where they were
+    killed `signal`, such as `SIGSEGV`.
+    """
 
     DEADLINE_EXCEEDED = "DEADLINE_EXCEEDED"
     """The job or the segment took longer than its timeout. Metadata: `timeout`."""
@@ -160,6 +170,16 @@ class ErrorReason(enum.StrEnum):
 
     CANCELLED = "CANCELLED"
     """The job was cancelled before the segment was published. Metadata: none."""
+
+    WORKER_STALLED = "WORKER_STALLED"
+    """Worker processes showed no sign of life for too long each time they tried this.
+    Metadata: `tries`, `timeout`.
+    """
+
+    WORKER_OUT_OF_MEMORY = "WORKER_OUT_OF_MEMORY"
+    """Worker processes took more memory than this server's limit for one each time they tried
+    this. Metadata: `tries`, `limit` in bytes.
+    """
 
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)

@@ -36,5 +36,6 @@ class Record:
 
 @functools.cache
 def _fields(cls: type) -> list[tuple[str, bool]]:
-    fields = dataclasses.fields(cls)
-    return [(field.name, "Seconds" in str(field.type)) for field in fields]
+    """Those that hold times, or what may be a list."""
+    kinds = {field.name: str(field.type) for field in dataclasses.fields(cls)}
+    return [(n, "Seconds" in kind) for n, kind in kinds.items() if "Seconds" in kind or "[" in kind]

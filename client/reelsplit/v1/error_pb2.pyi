@@ -63,6 +63,8 @@ class _ErrorReasonEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_ErrorReas
     """The server's own storage of jobs failed. Metadata: none."""
     ERROR_REASON_INTERNAL: _ErrorReason.ValueType  # 16
     """A fault of the server. Metadata: none."""
+    ERROR_REASON_TOO_MANY_JOBS_OF_CALLER: _ErrorReason.ValueType  # 17
+    """Too many jobs of this caller are queued. Metadata: `limit`."""
     ERROR_REASON_SOURCE_NOT_FOUND: _ErrorReason.ValueType  # 30
     """There is nothing at the source's location. Metadata: `uri`."""
     ERROR_REASON_SOURCE_FORBIDDEN: _ErrorReason.ValueType  # 31
@@ -103,6 +105,8 @@ class _ErrorReasonEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_ErrorReas
     """There is no space left for the output or for working files. Metadata: none."""
     ERROR_REASON_OUTPUT_COLLISION: _ErrorReason.ValueType  # 74
     """The segment would be written over the source itself. Metadata: `uri`."""
+    ERROR_REASON_OUTPUT_TOO_LARGE: _ErrorReason.ValueType  # 75
+    """A file would be larger than this server's limit for one file. Metadata: `limit`, in bytes."""
     ERROR_REASON_ENCODER_REFUSED: _ErrorReason.ValueType  # 90
     """The encoder refuses the settings for this source. Metadata: `encoder`, `detail`."""
     ERROR_REASON_COPY_IMPOSSIBLE: _ErrorReason.ValueType  # 91
@@ -112,7 +116,9 @@ class _ErrorReasonEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_ErrorReas
     ERROR_REASON_VERIFICATION_FAILED: _ErrorReason.ValueType  # 92
     """The segment that was written did not pass its check. Metadata: `detail`."""
     ERROR_REASON_WORKER_DIED: _ErrorReason.ValueType  # 110
-    """Worker processes died each time they tried this. Metadata: `tries`."""
+    """Worker processes died each time they tried this. Metadata: `tries`, and where they were killed
+    `signal`, such as `SIGSEGV`.
+    """
     ERROR_REASON_DEADLINE_EXCEEDED: _ErrorReason.ValueType  # 111
     """The job or the segment took longer than its timeout. Metadata: `timeout`."""
     ERROR_REASON_SKIPPED_AFTER_FAILURE: _ErrorReason.ValueType  # 112
@@ -125,6 +131,14 @@ class _ErrorReasonEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_ErrorReas
     """
     ERROR_REASON_CANCELLED: _ErrorReason.ValueType  # 114
     """The job was cancelled before the segment was published. Metadata: none."""
+    ERROR_REASON_WORKER_STALLED: _ErrorReason.ValueType  # 115
+    """Worker processes showed no sign of life for too long each time they tried this. Metadata:
+    `tries`, `timeout`.
+    """
+    ERROR_REASON_WORKER_OUT_OF_MEMORY: _ErrorReason.ValueType  # 116
+    """Worker processes took more memory than this server's limit for one each time they tried this.
+    Metadata: `tries`, `limit` in bytes.
+    """
 
 class ErrorReason(_ErrorReason, metaclass=_ErrorReasonEnumTypeWrapper):
     """ErrorReason lists every stable reason, for failing calls and for failed jobs and segments alike."""
@@ -167,6 +181,8 @@ ERROR_REASON_STORE_UNAVAILABLE: ErrorReason.ValueType  # 15
 """The server's own storage of jobs failed. Metadata: none."""
 ERROR_REASON_INTERNAL: ErrorReason.ValueType  # 16
 """A fault of the server. Metadata: none."""
+ERROR_REASON_TOO_MANY_JOBS_OF_CALLER: ErrorReason.ValueType  # 17
+"""Too many jobs of this caller are queued. Metadata: `limit`."""
 ERROR_REASON_SOURCE_NOT_FOUND: ErrorReason.ValueType  # 30
 """There is nothing at the source's location. Metadata: `uri`."""
 ERROR_REASON_SOURCE_FORBIDDEN: ErrorReason.ValueType  # 31
@@ -207,6 +223,8 @@ ERROR_REASON_DISK_FULL: ErrorReason.ValueType  # 73
 """There is no space left for the output or for working files. Metadata: none."""
 ERROR_REASON_OUTPUT_COLLISION: ErrorReason.ValueType  # 74
 """The segment would be written over the source itself. Metadata: `uri`."""
+ERROR_REASON_OUTPUT_TOO_LARGE: ErrorReason.ValueType  # 75
+"""A file would be larger than this server's limit for one file. Metadata: `limit`, in bytes."""
 ERROR_REASON_ENCODER_REFUSED: ErrorReason.ValueType  # 90
 """The encoder refuses the settings for this source. Metadata: `encoder`, `detail`."""
 ERROR_REASON_COPY_IMPOSSIBLE: ErrorReason.ValueType  # 91
@@ -216,7 +234,9 @@ ERROR_REASON_CONTAINER_REFUSED: ErrorReason.ValueType  # 93
 ERROR_REASON_VERIFICATION_FAILED: ErrorReason.ValueType  # 92
 """The segment that was written did not pass its check. Metadata: `detail`."""
 ERROR_REASON_WORKER_DIED: ErrorReason.ValueType  # 110
-"""Worker processes died each time they tried this. Metadata: `tries`."""
+"""Worker processes died each time they tried this. Metadata: `tries`, and where they were killed
+`signal`, such as `SIGSEGV`.
+"""
 ERROR_REASON_DEADLINE_EXCEEDED: ErrorReason.ValueType  # 111
 """The job or the segment took longer than its timeout. Metadata: `timeout`."""
 ERROR_REASON_SKIPPED_AFTER_FAILURE: ErrorReason.ValueType  # 112
@@ -229,6 +249,14 @@ ERROR_REASON_SEGMENTS_FAILED: ErrorReason.ValueType  # 113
 """
 ERROR_REASON_CANCELLED: ErrorReason.ValueType  # 114
 """The job was cancelled before the segment was published. Metadata: none."""
+ERROR_REASON_WORKER_STALLED: ErrorReason.ValueType  # 115
+"""Worker processes showed no sign of life for too long each time they tried this. Metadata:
+`tries`, `timeout`.
+"""
+ERROR_REASON_WORKER_OUT_OF_MEMORY: ErrorReason.ValueType  # 116
+"""Worker processes took more memory than this server's limit for one each time they tried this.
+Metadata: `tries`, `limit` in bytes.
+"""
 Global___ErrorReason: _TypeAlias = ErrorReason  # noqa: Y015
 
 @_typing.final

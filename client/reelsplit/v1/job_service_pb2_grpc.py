@@ -102,7 +102,8 @@ class JobServiceServicer(object):
         INVALID_ARGUMENT (INVALID_FIELD, NOT_SUPPORTED): every wrong field is named.
         ALREADY_EXISTS (CLIENT_TOKEN_REUSED): the token belongs to another request.
         NOT_FOUND (MEDIA_NOT_FOUND): no such media asset.
-        RESOURCE_EXHAUSTED (TOO_MANY_JOBS): too many jobs are queued.
+        RESOURCE_EXHAUSTED (TOO_MANY_JOBS, TOO_MANY_JOBS_OF_CALLER): too many jobs are queued, in all or
+        of this caller.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -151,6 +152,7 @@ class JobServiceServicer(object):
         What was published stays. Retrying a job whose retry is under way changes nothing.
         NOT_FOUND (JOB_NOT_FOUND): no such job.
         FAILED_PRECONDITION (JOB_STATE): the job did not fail, or is running its first attempt.
+        RESOURCE_EXHAUSTED (TOO_MANY_JOBS, TOO_MANY_JOBS_OF_CALLER): as for SubmitJob.
         INVALID_ARGUMENT (INVALID_FIELD): the id or the token is malformed.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)

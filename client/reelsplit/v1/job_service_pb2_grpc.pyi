@@ -45,7 +45,8 @@ class JobServiceStub:
     INVALID_ARGUMENT (INVALID_FIELD, NOT_SUPPORTED): every wrong field is named.
     ALREADY_EXISTS (CLIENT_TOKEN_REUSED): the token belongs to another request.
     NOT_FOUND (MEDIA_NOT_FOUND): no such media asset.
-    RESOURCE_EXHAUSTED (TOO_MANY_JOBS): too many jobs are queued.
+    RESOURCE_EXHAUSTED (TOO_MANY_JOBS, TOO_MANY_JOBS_OF_CALLER): too many jobs are queued, in all or
+    of this caller.
     """
     GetJob: _grpc.UnaryUnaryMultiCallable[_job_service_pb2.GetJobRequest, _job_service_pb2.GetJobResponse]
     """GetJob answers one job.
@@ -74,6 +75,7 @@ class JobServiceStub:
     What was published stays. Retrying a job whose retry is under way changes nothing.
     NOT_FOUND (JOB_NOT_FOUND): no such job.
     FAILED_PRECONDITION (JOB_STATE): the job did not fail, or is running its first attempt.
+    RESOURCE_EXHAUSTED (TOO_MANY_JOBS, TOO_MANY_JOBS_OF_CALLER): as for SubmitJob.
     INVALID_ARGUMENT (INVALID_FIELD): the id or the token is malformed.
     """
     ListSegments: _grpc.UnaryUnaryMultiCallable[_job_service_pb2.ListSegmentsRequest, _job_service_pb2.ListSegmentsResponse]
@@ -116,7 +118,8 @@ class JobServiceAsyncStub(JobServiceStub):
     INVALID_ARGUMENT (INVALID_FIELD, NOT_SUPPORTED): every wrong field is named.
     ALREADY_EXISTS (CLIENT_TOKEN_REUSED): the token belongs to another request.
     NOT_FOUND (MEDIA_NOT_FOUND): no such media asset.
-    RESOURCE_EXHAUSTED (TOO_MANY_JOBS): too many jobs are queued.
+    RESOURCE_EXHAUSTED (TOO_MANY_JOBS, TOO_MANY_JOBS_OF_CALLER): too many jobs are queued, in all or
+    of this caller.
     """
     GetJob: _aio.UnaryUnaryMultiCallable[_job_service_pb2.GetJobRequest, _job_service_pb2.GetJobResponse]  # type: ignore[assignment]
     """GetJob answers one job.
@@ -145,6 +148,7 @@ class JobServiceAsyncStub(JobServiceStub):
     What was published stays. Retrying a job whose retry is under way changes nothing.
     NOT_FOUND (JOB_NOT_FOUND): no such job.
     FAILED_PRECONDITION (JOB_STATE): the job did not fail, or is running its first attempt.
+    RESOURCE_EXHAUSTED (TOO_MANY_JOBS, TOO_MANY_JOBS_OF_CALLER): as for SubmitJob.
     INVALID_ARGUMENT (INVALID_FIELD): the id or the token is malformed.
     """
     ListSegments: _aio.UnaryUnaryMultiCallable[_job_service_pb2.ListSegmentsRequest, _job_service_pb2.ListSegmentsResponse]  # type: ignore[assignment]
@@ -190,7 +194,8 @@ class JobServiceServicer(metaclass=_abc_1.ABCMeta):
         INVALID_ARGUMENT (INVALID_FIELD, NOT_SUPPORTED): every wrong field is named.
         ALREADY_EXISTS (CLIENT_TOKEN_REUSED): the token belongs to another request.
         NOT_FOUND (MEDIA_NOT_FOUND): no such media asset.
-        RESOURCE_EXHAUSTED (TOO_MANY_JOBS): too many jobs are queued.
+        RESOURCE_EXHAUSTED (TOO_MANY_JOBS, TOO_MANY_JOBS_OF_CALLER): too many jobs are queued, in all or
+        of this caller.
         """
 
     @_abc_1.abstractmethod
@@ -249,6 +254,7 @@ class JobServiceServicer(metaclass=_abc_1.ABCMeta):
         What was published stays. Retrying a job whose retry is under way changes nothing.
         NOT_FOUND (JOB_NOT_FOUND): no such job.
         FAILED_PRECONDITION (JOB_STATE): the job did not fail, or is running its first attempt.
+        RESOURCE_EXHAUSTED (TOO_MANY_JOBS, TOO_MANY_JOBS_OF_CALLER): as for SubmitJob.
         INVALID_ARGUMENT (INVALID_FIELD): the id or the token is malformed.
         """
 

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import structlog
 
+from reelsplit_server.access.key_file import AllKeys, KeyFile
 from reelsplit_server.access.key_store import KeyTable
 from reelsplit_server.access.keys import KeyRing
 from reelsplit_server.access.nonces import Nonces
@@ -37,27 +38,40 @@ class Credentials:
     keys: KeyRing
     nonces: Nonces
     table: KeyTable
+    file: KeyFile | None
 
     @classmethod
     async def open(
-        cls, database: Database, folder: Path, *, key_file: Path | None, most_nonces: int
+        cls,
+        database: Database,
+        folder: Path,
+        *,
+        key_file: Path | None,
+        keys_file: Path | None,
+        most_nonces: int,
     ) -> Credentials:
-        """Read all of it; raises `VaultError` where the key of secrets is not there."""
+        """Read all of it; raises `VaultError` where the key of secrets is not there, and
+        `KeyFileError`. ``key_file`` holds the key of secrets, ``keys_file`` access keys."""
         table, vault = KeyTable(database), await vault_of(database, folder, key_file)
-        keys, nonces = KeyRing(table, vault), Nonces(database, most_nonces)
+        file = None if keys_file is None else await asyncio.to_thread(KeyFile, keys_file, vault)
+        keys = KeyRing(AllKeys(table, file), vault, shut=file is not None)
+        nonces = Nonces(database, most_nonces)
         await keys.load()
         await nonces.load(datetime.now(UTC))
-        return cls(vault=vault, keys=keys, nonces=nonces, table=table)
+        return cls(vault=vault, keys=keys, nonces=nonces, table=table, file=file)
 
     async def follow(self) -> None:
-        """Read the keys again when another process has changed them, and forget old nonces. Never
-        ends by itself."""
-        version, swept = b"", 0.0
+        """Read the keys again when another process or the operator has changed them, and forget
+        old nonces. Never ends by itself."""
+        version, renewed, swept = b"", False, 0.0
         while True:
             try:
                 found = await self.table.version()
-                if found != version:
+                if self.file is not None and await asyncio.to_thread(self.file.renew):
+                    renewed = True
+                if renewed or found != version:
                     await self.keys.load()
+                    renewed = False
                     log.info("access_keys_read", active=self.keys.has_active)
                     version = found
                 swept -= _LOOK

@@ -59,12 +59,21 @@ class KeyTable:
         return await self._database.read(lambda c: c.execute(query).scalar_one_or_none() or b"0")
 
     async def add(self, key: AccessKey) -> None:
-        """Keep a new key; raises `KeyExistsError`."""
+        """Keep a new key; raises `KeyExistsError`. A certificate that stood for a disabled key
+        stands for this one from now on."""
         names = [p.value for p in Permission if p in key.permissions]
 
         def work(transaction: Transaction) -> None:
+            table = schema.access_keys
+            if key.certificate is not None:
+                # Otherwise nobody could be given another key for the certificate that he has.
+                transaction.connection.execute(
+                    update(table)
+                    .where(table.c.certificate == key.certificate, ~table.c.active)
+                    .values(certificate=None)
+                )
             transaction.connection.execute(
-                insert(schema.access_keys).values(
+                insert(table).values(
                     key_id=key.key_id,
                     principal=key.principal,
                     secret=key.sealed,

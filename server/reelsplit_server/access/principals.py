@@ -27,6 +27,11 @@ class Principals:
         disabling it does not open it again."""
         return bool(self._digests) or not self._keys.empty
 
+    @property
+    def version(self) -> int:
+        """What is another number once a caller may be identified otherwise than before."""
+        return self._keys.version
+
     def identify(self, authorization: str | None, certificate: Sequence[str] = ()) -> Caller | None:
         """The caller of an ``Authorization`` value and of the names in its certificate, or None
         where it is none of ours. A token that is shown must be known, whatever the certificate."""
@@ -51,10 +56,6 @@ class Principals:
             if hmac.compare_digest(known, shown):
                 found = name
         return None if found is None else Caller(principal=found)
-
-    def still(self, caller: Caller) -> bool:
-        """Whether a caller that was let in would be let in now."""
-        return caller.key_id is None or self._keys.is_active(caller.key_id)
 
 
 def user_id(principal: str) -> int:

@@ -19,6 +19,8 @@ class Bounds:
     most_frame_rate: int
     most_template: int
     most_waiting: int
+    most_waiting_of_one: int | None = None
+    """Jobs that may wait of one caller."""
     default_timeout: Fraction | None
     default_segment_timeout: Fraction | None
     default_time_to_live: Fraction

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import functools
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -14,6 +15,7 @@ from reelsplit.types.error import Error
 from reelsplit.types.job import Job, JobState, Report
 from reelsplit.types.segment import Segment, SegmentState
 from reelsplit.types.spec import JobSpec
+from reelsplit_server import tracing
 from reelsplit_server.access.callers import Caller
 from reelsplit_server.access.permissions import Permission
 from reelsplit_server.app.authorization import require
@@ -38,7 +40,7 @@ from reelsplit_server.jobs.database import StoreUnavailableError
 from reelsplit_server.jobs.failures import RemoveError
 from reelsplit_server.jobs.log import EventLog
 from reelsplit_server.jobs.records import JobFilter, JobRecord
-from reelsplit_server.jobs.rows import NoSuchJobError, micros
+from reelsplit_server.jobs.rows import NoSuchJobError, is_large, micros
 from reelsplit_server.jobs.scheduler import Scheduler
 from reelsplit_server.jobs.store import QueueFullError, Store, TokenReusedError
 from reelsplit_server.jobs.transitions import TransitionError
@@ -140,8 +142,10 @@ class Jobs:
                         if before := await self._store.first(caller.principal, client_token, spec):
                             return self._present(before)
                     raise
-        # In a thread: thousands of ranges take longer than other calls should wait.
-        resolved = await asyncio.to_thread(self._checked, caller, client_token, found, violations)
+        check = functools.partial(self._checked, caller, client_token, found, violations)
+        # Thousands of ranges take longer than other calls should wait; a thread, than few ranges.
+        large = found is not None and is_large(found)
+        resolved = await asyncio.to_thread(check) if large else check()
         assert spec is not None
         with translated():
             try:
@@ -151,8 +155,10 @@ class Jobs:
                     spec,
                     resolved,
                     most_waiting=self._bounds.most_waiting,
+                    most_of_one=self._bounds.most_waiting_of_one,
                     key_id=caller.key_id,
                     media_id=media_id,
+                    trace_parent=str(place) if (place := tracing.current()) else None,
                 )
             except TokenReusedError as error:
                 raise AppError(
@@ -163,14 +169,7 @@ class Jobs:
                     metadata={"job_id": error.job_id},
                 ) from error
             except QueueFullError as error:
-                limit = self._bounds.most_waiting
-                raise AppError(
-                    Kind.EXHAUSTED,
-                    "TOO_MANY_JOBS",
-                    f"{limit} jobs are waiting already; send the request again later.",
-                    metadata={"limit": str(limit)},
-                    retry_after=5.0,
-                ) from error
+                raise _queue_full(error) from error
         if record.state is JobState.PENDING:
             self._scheduler.add(record)
         return self._present(record)
@@ -226,9 +225,7 @@ class Jobs:
     async def record(self, caller: Caller, job_id: str) -> JobRecord:
         """One job as it is kept; raises JOB_NOT_FOUND for those of other principals too, unless
         the caller may see them. Asks for no other permission: that is for what is done with it."""
-        if not _ID.fullmatch(job_id):
-            wrong = "takes the 32 lower-case hexadecimal digits of a job"
-            raise invalid([Violation(field="job_id", description=wrong)])
+        check_job_id(job_id)
         with translated():
             try:
                 return await self._store.get(caller.sees, job_id)
@@ -349,7 +346,7 @@ class Jobs:
                 await self._store.delete(record.principal, job_id)
             except NoSuchJobError:
                 raise job_not_found(job_id) from None
-        self._events.wake_job(job_id)
+        self._events.deleted(job_id)
         return deleted
 
     async def _delete_outputs(self, record: JobRecord) -> int:
@@ -392,12 +389,21 @@ class Jobs:
         if checker.violations:
             raise invalid(checker.violations)
         record = await self.record(caller, job_id)
+        if record.spec.output is not None and record.spec.output.export_as_media:
+            require(caller, Permission.MEDIA)
         if not record.ended and record.attempt > 1:
             return self._present(record)
         self._check_reach(caller, record, "read", "write")
         with translated():
             try:
-                record = await self._store.retry(job_id, client_token)
+                record = await self._store.retry(
+                    job_id,
+                    client_token,
+                    most_waiting=self._bounds.most_waiting,
+                    most_of_one=self._bounds.most_waiting_of_one,
+                )
+            except QueueFullError as error:
+                raise _queue_full(error) from error
             except NoSuchJobError:
                 raise job_not_found(job_id) from None
             except TransitionError:
@@ -467,6 +473,13 @@ def page_size_of(asked: int, default: int, violations: Sequence[Violation]) -> i
     return min(asked or default, _MOST_PAGE)
 
 
+def check_job_id(job_id: str) -> None:
+    """Raise INVALID_FIELD for what is no job's id."""
+    if not _ID.fullmatch(job_id):
+        wrong = "takes the 32 lower-case hexadecimal digits of a job"
+        raise invalid([Violation(field="job_id", description=wrong)])
+
+
 @contextmanager
 def translated() -> Iterator[None]:
     """A store that cannot be used is told as such, without its details."""
@@ -474,6 +487,20 @@ def translated() -> Iterator[None]:
         yield
     except StoreUnavailableError as error:
         raise store_unavailable() from error
+
+
+def _queue_full(error: QueueFullError) -> AppError:
+    """Too many jobs wait; some will have been taken up in a while."""
+    whose, reason = "", "TOO_MANY_JOBS"
+    if error.own:
+        whose, reason = " of this caller", "TOO_MANY_JOBS_OF_CALLER"
+    return AppError(
+        Kind.EXHAUSTED,
+        reason,
+        f"{error.limit} jobs{whose} are waiting already; send the request again later.",
+        metadata={"limit": str(error.limit)},
+        retry_after=5.0,
+    )
 
 
 def store_unavailable() -> AppError:

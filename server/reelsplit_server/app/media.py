@@ -12,7 +12,14 @@ from reelsplit_server.access.callers import Caller
 from reelsplit_server.access.permissions import Permission
 from reelsplit_server.app.authorization import require
 from reelsplit_server.app.bounds import Bounds
-from reelsplit_server.app.errors import OUT_OF_REACH, AppError, Kind, Violation, invalid
+from reelsplit_server.app.errors import (
+    OUT_OF_REACH,
+    AppError,
+    Kind,
+    Violation,
+    invalid,
+    shutting_down,
+)
 from reelsplit_server.app.inputs import MEDIA_ID, media_not_found
 from reelsplit_server.app.jobs import page_size_of, translated
 from reelsplit_server.app.lasting import lasting
@@ -81,6 +88,7 @@ class MediaLibrary:
         self._files = files
         self._sealer = sealer
         self._bounds = bounds
+        self.draining = False
 
     @lasting
     async def register(
@@ -89,14 +97,18 @@ class MediaLibrary:
         client_token: str,
         wanted: Media,
         *,
+        endpoint: str | None = None,
         details: Mapping[str, str] | None = None,
         again: Again = Again.ANOTHER,
     ) -> Asset:
-        """Register a location, with the title, labels and user data of ``wanted``."""
+        """Register a location, with the title, labels and user data of ``wanted``; ``endpoint``
+        names the store of its bucket, where the location alone does not."""
         require(caller, Permission.MEDIA)
+        if self.draining:
+            raise shutting_down()
         checker = Checker(self._bounds, caller.reach)
         checker.client_token("client_token", client_token)
-        checker.media(wanted)
+        checker.media(wanted, endpoint)
         if checker.violations:
             raise invalid(checker.violations)
         if not wanted.title:
@@ -105,7 +117,7 @@ class MediaLibrary:
         with translated():
             try:
                 record = await self._store.add(
-                    caller.principal, client_token, wanted, details or {}, again
+                    caller.principal, client_token, wanted, details or {}, again, endpoint
                 )
             except MediaTokenReusedError as error:
                 raise AppError(
@@ -123,17 +135,18 @@ class MediaLibrary:
         require(caller, Permission.READ)
         return _present(await self._record(caller, media_id))
 
-    async def at(self, caller: Caller, *uris: str) -> Asset:
-        """The newest asset at one of some spellings of a location."""
+    async def at(self, caller: Caller, *uris: str, endpoint: str | None = None) -> Asset:
+        """The newest asset at one of some spellings of a location, of those with this endpoint
+        where there are any."""
         require(caller, Permission.READ)
-        return _present(await self._at(caller, uris))
+        return _present(await self._at(caller, uris, endpoint))
 
-    async def id_at(self, caller: Caller, *uris: str) -> str | None:
+    async def id_at(self, caller: Caller, *uris: str, endpoint: str | None = None) -> str | None:
         """The id of the newest asset at one of some spellings of a location, for those who may
         change it; None where there is none."""
         require(caller, Permission.MEDIA)
         try:
-            return (await self._at(caller, uris)).media.media_id
+            return (await self._at(caller, uris, endpoint)).media.media_id
         except AppError as error:
             if error.kind is Kind.NOT_FOUND:
                 return None
@@ -235,12 +248,12 @@ class MediaLibrary:
             except NoSuchMediaError:
                 raise media_not_found(media_id) from None
 
-    async def _at(self, caller: Caller, uris: Sequence[str]) -> MediaRecord:
+    async def _at(self, caller: Caller, uris: Sequence[str], endpoint: str | None) -> MediaRecord:
         if not all(uris):
             raise invalid([Violation(field="uri", description="is required, or a media_id")])
         with translated():
             try:
-                return await self._store.at(caller.sees, uris)
+                return await self._store.at(caller.sees, uris, endpoint)
             except NoSuchMediaError:
                 raise media_not_found(f"at {location.public(uris[0])}") from None
 

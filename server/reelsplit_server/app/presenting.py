@@ -6,7 +6,7 @@ from dataclasses import replace
 
 from reelsplit.types.job import Job, JobPhase, JobProgress, JobState
 from reelsplit.types.spec import Input, JobSpec
-from reelsplit_server.jobs.records import JobRecord
+from reelsplit_server.jobs.records import JobRecord, Standing
 from reelsplit_server.storage.location import public
 
 
@@ -30,7 +30,7 @@ def present(record: JobRecord, live: JobProgress | None) -> Job:
     )
 
 
-def snapshot(record: JobRecord, live: JobProgress | None) -> JobProgress:
+def snapshot(record: Standing, live: JobProgress | None) -> JobProgress:
     """How far a job is, from its meter or, when nothing runs, from the store."""
     if live is not None and not record.ended:
         return replace(

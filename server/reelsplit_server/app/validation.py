@@ -198,9 +198,9 @@ class Checker:
             replace(item, field=item.field.removeprefix(".")) for item in self.violations[known:]
         ]
 
-    def media(self, wanted: Media) -> None:
+    def media(self, wanted: Media, endpoint: str | None = None) -> None:
         """Check what an asset is registered with."""
-        self.lone("uri", wanted.uri, None, "read")
+        self.lone("uri", wanted.uri, endpoint, "read")
         if len(wanted.title) > _MOST_TITLE:
             self.wrong("title", f"is longer than {_MOST_TITLE} characters")
         self.labels("labels", wanted.labels)

@@ -2,31 +2,38 @@
 
 from __future__ import annotations
 
-import time
-from collections import Counter
-from collections.abc import AsyncIterator, Mapping, Sequence
-from dataclasses import replace
-from datetime import UTC, datetime
+import asyncio
+import functools
+from collections import Counter, OrderedDict
+from collections.abc import AsyncGenerator, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from fractions import Fraction
+from weakref import WeakValueDictionary
 
-from reelsplit.types.event import Bookmark, JobEvent, JobStateChanged
 from reelsplit_server.access.callers import Caller
 from reelsplit_server.access.permissions import Permission
 from reelsplit_server.app.authorization import require
-from reelsplit_server.app.errors import AppError, Kind, Violation, invalid, shutting_down
-from reelsplit_server.app.jobs import Jobs, store_unavailable
+from reelsplit_server.app.errors import (
+    AppError,
+    Kind,
+    Violation,
+    invalid,
+    job_not_found,
+    shutting_down,
+)
+from reelsplit_server.app.jobs import Jobs, check_job_id, translated
 from reelsplit_server.app.presenting import snapshot
+from reelsplit_server.app.telling import AllLine, Line, Make, Once, Pages, Told
 from reelsplit_server.app.tokens import Sealer
-from reelsplit_server.jobs.database import StoreUnavailableError
-from reelsplit_server.jobs.log import EventLog, Follower
-from reelsplit_server.jobs.records import JobRecord, StoredEvent
+from reelsplit_server.jobs.log import EventLog, Feed
+from reelsplit_server.jobs.records import KeptEvent, Standing
 from reelsplit_server.jobs.rows import NoSuchJobError
 from reelsplit_server.jobs.store import Store
-from reelsplit_server.jobs.transitions import ENDED
 
-_BATCH = 200
+_BATCH = 64
 _INTERVAL = 0.25
 _BOOKMARK = 30.0
+_MOST_LABELS = 4096
 
 
 class Watching:
@@ -41,127 +48,179 @@ class Watching:
         self._sealer = sealer
         self._most = most
         self._open: Counter[str] = Counter()
+        self._pages = Pages(store)
+        self._standings = Once[Standing]()
+        self._lines: WeakValueDictionary[tuple[str, str], Line] = WeakValueDictionary()
+        self._all_lines: WeakValueDictionary[str, AllLine] = WeakValueDictionary()
+        self._reading_labels = Once[Mapping[str, str]]()
+        self._labels: OrderedDict[str, Mapping[str, str]] = OrderedDict()
 
     async def job(
         self,
         caller: Caller,
         job_id: str,
+        make: Make,
         *,
         resume_token: str = "",
         interval: Fraction | float | None = None,
         skip_progress: bool = False,
-    ) -> AsyncIterator[JobEvent]:
-        """The events of a job behind a token; ends behind the event of the job's end."""
+    ) -> AsyncGenerator[bytes, None]:
+        """The events of a job behind a token, each as ``make`` makes it; ends behind the event of
+        the job's end."""
         require(caller, Permission.READ)
         pause = _INTERVAL if interval is None else float(interval)
         if not 0 <= pause <= 3600:
             wrong = "lies from 0 to 3,600 seconds"
             raise invalid([Violation(field="progress_interval", description=wrong)])
-        await self._jobs.record(caller, job_id)
-        bound = (caller.principal, job_id)
-        last = 0
-        if resume_token:
-            (value,) = self._sealer.open("watch", bound, resume_token, "resume_token")
-            last = int(value)
-        self._enter(caller.principal)
+        check_job_id(job_id)
+        # Before the store is asked: what is committed later is heard of in any case.
         follower = self._events.follow_job(job_id)
+        feed = follower.source
         try:
-            token, snapped, told, percent = resume_token, False, 0.0, 0.0
-            while True:
-                for event in await self._behind(job_id, last):
-                    last = event.sequence
-                    token = self._sealer.seal("watch", bound, [last])
-                    if isinstance(event.event, JobStateChanged):
-                        percent = max(percent, event.event.percent)
-                    yield replace(event, resume_token=token)
-                record = await self._jobs.record(caller, job_id)
-                if record.last_sequence > last:
-                    continue
-                live = self._events.last_progress(job_id)
-                now = time.monotonic()
-                wait = None
-                if not skip_progress and (not snapped or (live is not None and not record.ended)):
-                    wait = max(0.0, told + pause - now)
-                    if not snapped or wait == 0.0:
-                        made = snapshot(record, live)
-                        percent = max(percent, made.percent)
-                        yield JobEvent(
-                            job_id=job_id,
-                            event_time=datetime.now(UTC),
-                            resume_token=token,
-                            event=replace(made, percent=percent),
-                        )
-                        snapped, told, wait = True, now, None
-                if record.ended:
-                    return
-                if self._jobs.draining:
-                    raise shutting_down()
-                await follower.woken(wait)
+            standing = await self._standing(caller, feed)
+            line = self._line(caller.principal, feed)
+            last = 0
+            if resume_token:
+                (value,) = self._sealer.open("watch", line.bound, resume_token, "resume_token")
+                last = int(value)
+            with self._entered(caller.principal):
+                beat, heard, quiet = None, 0, 0.0
+                snapped = skip_progress
+                while True:
+                    if last < feed.last:
+                        newest = line.newest(last) or await self._behind(caller, line, last)
+                        for told in newest:
+                            last = told.number
+                            yield told.sent(make)
+                        continue
+                    if feed.gone and not feed.ended:
+                        raise job_not_found(job_id)
+                    live = None if feed.ended else self._events.last_progress(job_id)
+                    if not snapped:
+                        if live is None and standing.last_sequence < feed.last:
+                            standing = await self._standing(caller, feed)
+                            continue
+                        beat = feed.beat(follower, pause)
+                        snapped, heard = True, beat.number
+                        quiet = asyncio.get_running_loop().time() + pause
+                        shown = snapshot(standing, None) if live is None else live
+                        yield line.tick(shown).sent(make)
+                        continue
+                    if beat is not None and beat.number != heard and live is not None:
+                        heard = beat.number
+                        if beat.time >= quiet:
+                            yield line.tick(live).sent(make)
+                            continue
+                    if feed.ended:
+                        return
+                    if self._jobs.draining:
+                        raise shutting_down()
+                    await follower.woken()
         finally:
-            self._leave(caller.principal, follower)
+            self._events.leave(follower)
 
     async def all(
         self,
         caller: Caller,
+        make: Make,
         *,
         resume_token: str = "",
         labels: Mapping[str, str] | None = None,
         include_progress: bool = False,
-    ) -> AsyncIterator[JobEvent]:
-        """The events of all jobs that the caller sees behind a token, or from now on."""
+    ) -> AsyncGenerator[bytes, None]:
+        """The events of all jobs that the caller sees behind a token, or from now on; each as
+        ``make`` makes it."""
         require(caller, Permission.READ)
-        bound = (caller.principal,)
+        line = self._all_line(caller.principal)
         if resume_token:
-            (value,) = self._sealer.open("watch-all", bound, resume_token, "resume_token")
+            (value,) = self._sealer.open("watch-all", line.bound, resume_token, "resume_token")
             position = int(value)
-            await self._check_age(position)
+            await self._check_age(caller.sees, position)
         else:
-            position = await self._last_position()
-        self._enter(caller.principal)
+            with translated():
+                position = await self._store.last_position()
         follower = self._events.follow_principal(caller.sees)
-        wanted: dict[str, bool] = {}
         try:
-            if not resume_token:
-                # So that a watch that breaks before its first event can be resumed.
-                yield self._bookmark(bound, position)
-            told: dict[str, tuple[float, float]] = {}
-            for job in await self._running(caller.sees) if include_progress else ():
-                if await self._matches(job.job_id, labels or {}, wanted):
-                    told[job.job_id] = (0.0, job.percent)
-            while True:
-                stored, reached = await self._behind_position(caller.sees, position)
-                for item in stored:
-                    position = item.position
-                    job_id = item.event.job_id
-                    if not await self._matches(job_id, labels or {}, wanted):
+            with self._entered(caller.principal):
+                if not resume_token:
+                    # So that a watch that breaks before its first event can be resumed.
+                    yield line.bookmark(position).sent(make)
+                clock = asyncio.get_running_loop().time
+                spoken, group = clock(), follower.source
+                beat = group.beat(follower, _INTERVAL) if include_progress else None
+                heard, seen = -1, -1
+                while True:
+                    events, reached = await self._behind_position(caller.sees, position)
+                    for event in events:
+                        position = event.position
+                        if not labels or await self._matches(event.job_id, labels):
+                            yield line.told(event).sent(make)
+                            spoken = clock()
+                    position = max(position, reached)
+                    if events:
                         continue
-                    token = self._sealer.seal("watch-all", bound, [position])
-                    yield replace(item.event, resume_token=token)
-                    if isinstance(item.event.event, JobStateChanged):
-                        if item.event.event.state in ENDED:
-                            told.pop(job_id, None)
-                            wanted.pop(job_id, None)
-                        elif include_progress:
-                            told[job_id] = (0.0, item.event.event.percent)
-                position = max(position, reached)
-                if stored:
-                    continue
-                token = self._sealer.seal("watch-all", bound, [position])
-                if include_progress:
-                    for event in self._ticks(told):
-                        yield replace(event, resume_token=token)
-                if self._jobs.draining:
-                    raise shutting_down()
-                if not await follower.woken(_INTERVAL if told else _BOOKMARK) and not told:
-                    yield self._bookmark(bound, position)
+                    if beat is not None and beat.number != heard:
+                        heard, since, seen = beat.number, seen, group.told
+                        for job_id in group.progressed(since):
+                            live = self._events.last_progress(job_id)
+                            if live is None:
+                                continue
+                            if not labels or await self._matches(job_id, labels):
+                                yield line.tick(job_id, live, position).sent(make)
+                                spoken = clock()
+                        continue
+                    if self._jobs.draining:
+                        raise shutting_down()
+                    if clock() - spoken >= _BOOKMARK:
+                        yield line.bookmark(position).sent(make)
+                        spoken = clock()
+                    await follower.woken(spoken + _BOOKMARK - clock())
         finally:
-            self._leave(caller.principal, follower)
+            self._events.leave(follower)
 
-    async def _check_age(self, position: int) -> None:
-        try:
-            forgotten = await self._store.forgotten_position()
-        except StoreUnavailableError as error:
-            raise store_unavailable() from error
+    async def _standing(self, caller: Caller, feed: Feed) -> Standing:
+        """Where a job stands; raises JOB_NOT_FOUND for those of other principals too, unless the
+        caller may see them."""
+        with translated():
+            try:
+                read = functools.partial(self._store.standing, feed.job_id)
+                standing = await self._standings.get(feed, read)
+            except NoSuchJobError:
+                raise job_not_found(feed.job_id) from None
+        if caller.sees not in (None, standing.principal):
+            raise job_not_found(feed.job_id)
+        feed.know(standing)
+        return standing
+
+    async def _behind(self, caller: Caller, line: Line, last: int) -> Sequence[Told]:
+        """The next events of a job, from the store."""
+        if line.feed.gone:
+            raise job_not_found(line.feed.job_id)
+        with translated():
+            found = await self._pages.behind(line, last)
+        if not found:
+            # It was deleted in this moment, or the store is asked again.
+            await self._standing(caller, line.feed)
+        return found
+
+    async def _behind_position(
+        self, principal: str | None, position: int
+    ) -> tuple[Sequence[KeptEvent], int]:
+        """The next events, and the position up to which there are no others."""
+        reached = self._events.position
+        events = self._events.recent(principal, position)
+        if events is None:
+            with translated():
+                events = await self._store.all_kept_events(principal, position, _BATCH)
+            # Jobs may have been deleted while this reader was on its way.
+            await self._check_age(principal, position)
+            if len(events) == _BATCH:
+                reached = events[-1].position
+        return events, reached
+
+    async def _check_age(self, principal: str | None, position: int) -> None:
+        with translated():
+            forgotten = await self._store.forgotten_position(principal)
         if position < forgotten:
             raise AppError(
                 Kind.TOO_OLD,
@@ -170,77 +229,30 @@ class Watching:
                 "watch from the list's token.",
             )
 
-    def _bookmark(self, bound: Sequence[str], position: int) -> JobEvent:
-        token = self._sealer.seal("watch-all", bound, [position])
-        return JobEvent(event_time=datetime.now(UTC), resume_token=token, event=Bookmark())
+    async def _matches(self, job_id: str, labels: Mapping[str, str]) -> bool:
+        known = self._labels.get(job_id)
+        if known is None:
+            read = functools.partial(self._store.labels, job_id)
+            with translated():
+                known = self._labels[job_id] = await self._reading_labels.get(job_id, read)
+            if len(self._labels) > _MOST_LABELS:
+                self._labels.popitem(last=False)
+        return labels.items() <= known.items()
 
-    def _ticks(self, told: dict[str, tuple[float, float]]) -> Sequence[JobEvent]:
-        now, made = time.monotonic(), []
-        for job_id, (last, percent) in told.items():
-            live = self._events.last_progress(job_id)
-            if live is None or now - last < _INTERVAL:
-                continue
-            percent = max(percent, live.percent)
-            told[job_id] = (now, percent)
-            made.append(
-                JobEvent(
-                    job_id=job_id,
-                    event_time=datetime.now(UTC),
-                    event=replace(live, percent=percent),
-                )
-            )
-        return made
+    def _line(self, principal: str, feed: Feed) -> Line:
+        line = self._lines.get((principal, feed.job_id))
+        if line is None or line.feed is not feed:
+            line = self._lines[principal, feed.job_id] = Line(feed, self._sealer, principal)
+        return line
 
-    async def _matches(
-        self, job_id: str, labels: Mapping[str, str], wanted: dict[str, bool]
-    ) -> bool:
-        if not labels:
-            return True
-        if job_id not in wanted:
-            try:
-                record = await self._store.get(None, job_id)
-            except NoSuchJobError:
-                return False
-            wanted[job_id] = labels.items() <= dict(record.spec.labels).items()
-        return wanted[job_id]
+    def _all_line(self, principal: str) -> AllLine:
+        line = self._all_lines.get(principal)
+        if line is None:
+            line = self._all_lines[principal] = AllLine(self._sealer, principal)
+        return line
 
-    async def _last_position(self) -> int:
-        try:
-            return await self._store.last_position()
-        except StoreUnavailableError as error:
-            raise store_unavailable() from error
-
-    async def _running(self, principal: str | None) -> list[JobRecord]:
-        try:
-            return [job for job in await self._store.active() if principal in (None, job.principal)]
-        except StoreUnavailableError as error:
-            raise store_unavailable() from error
-
-    async def _behind(self, job_id: str, last: int) -> list[JobEvent]:
-        stored = self._events.tail(job_id, last)
-        if stored is None:
-            try:
-                stored = await self._store.events(job_id, last, _BATCH)
-            except StoreUnavailableError as error:
-                raise store_unavailable() from error
-        return [item.event for item in stored]
-
-    async def _behind_position(
-        self, principal: str | None, position: int
-    ) -> tuple[list[StoredEvent], int]:
-        """The next events, and the position up to which there are no others."""
-        reached = self._events.position
-        stored = self._events.recent(principal, position)
-        if stored is None:
-            try:
-                stored = await self._store.all_events(principal, position, _BATCH)
-            except StoreUnavailableError as error:
-                raise store_unavailable() from error
-            if len(stored) == _BATCH:
-                reached = stored[-1].position
-        return stored, reached
-
-    def _enter(self, principal: str) -> None:
+    @contextmanager
+    def _entered(self, principal: str) -> Iterator[None]:
         if self._open[principal] >= self._most:
             raise AppError(
                 Kind.EXHAUSTED,
@@ -250,9 +262,9 @@ class Watching:
                 retry_after=5.0,
             )
         self._open[principal] += 1
-
-    def _leave(self, principal: str, follower: Follower) -> None:
-        self._events.leave(follower)
-        self._open[principal] -= 1
-        if not self._open[principal]:
-            del self._open[principal]
+        try:
+            yield
+        finally:
+            self._open[principal] -= 1
+            if not self._open[principal]:
+                del self._open[principal]

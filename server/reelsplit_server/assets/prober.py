@@ -1,4 +1,4 @@
-"""Finds the facts of assets: a unit of work for each, one at a time beside those of the jobs."""
+"""Finds the facts of assets: a unit of work for each, a few at a time beside those of jobs."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ import asyncio
 import contextlib
 import functools
 import shutil
+from collections import deque
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -21,7 +22,7 @@ from reelsplit_server.assets.store import MediaStore
 from reelsplit_server.engine import seam
 from reelsplit_server.jobs.database import StoreUnavailableError
 from reelsplit_server.jobs.failures import internal, too_late, worker_died
-from reelsplit_server.jobs.patience import kept
+from reelsplit_server.jobs.patience import Patience
 from reelsplit_server.jobs.records import StoredEvent
 
 log = structlog.get_logger(__name__)
@@ -31,27 +32,33 @@ _OUTAGE = 5.0
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ProbeLimits:
-    """``tries`` counts the first; ``timeout`` is in seconds, for one try."""
+    """``tries`` counts the first; ``timeout`` is in seconds, for one try; ``at_once`` is how many
+    assets are opened at the same time, of different callers."""
 
     scratch: Path
     tries: int
     most_pixels: int
     timeout: float = 300.0
+    at_once: int = 1
 
 
 class Prober:
-    """Opens assets in the order of their registration, those of all callers in turn. One that
-    fails in passing is tried again behind the others; what a server that ends has not opened, the
-    next one does."""
+    """Opens assets in the order of their registration, those of all callers in turn, and one of a
+    caller at a time: a source that hangs holds up its own. One that fails in passing is tried
+    again behind the others; what a server that ends has not opened, the next one does."""
 
     def __init__(self, store: MediaStore, engine: seam.Engine, limits: ProbeLimits) -> None:
         self._store = store
         self._engine = engine
         self._limits = limits
+        self._patience = Patience()
         self._wake = asyncio.Event()
         self._tries: dict[str, int] = {}
         self._due: dict[str, float] = {}
         """When an asset is tried again, on the loop's clock."""
+        self._turn: deque[str] = deque()
+        """What is still to be opened in this turn: one asset of each caller."""
+        self._busy: dict[str, asyncio.Task[None]] = {}
         self._task: asyncio.Task[None] | None = None
 
     def start(self) -> None:
@@ -60,9 +67,12 @@ class Prober:
 
     async def stop(self) -> None:
         """End at once; what is being opened is opened again by the next server."""
+        self._patience.end()
         if self._task is not None:
-            self._task.cancel()
-            await asyncio.gather(self._task, return_exceptions=True)
+            tasks = [self._task, *self._busy.values()]
+            for task in tasks:
+                task.cancel()
+            await asyncio.gather(*tasks, return_exceptions=True)
 
     def wake(self) -> None:
         """There may be an asset whose facts are not known."""
@@ -92,22 +102,42 @@ class Prober:
                     await self._wake.wait()
 
     async def _round(self) -> float | None:
-        """Open one asset of each principal; answers the seconds after which there is more to do,
-        where that is known."""
-        now = asyncio.get_running_loop().time
-        resting = [media_id for media_id, due in self._due.items() if due > now()]
-        waiting = await self._store.unprobed(resting)
-        for media_id in waiting:
-            try:
-                await self._probe(await self._store.probing(media_id))
-            except NoSuchMediaError:
-                self._forget(media_id)
-        if waiting:
-            return 0.0
-        for media_id in self._due.keys() - set(resting):
-            # Deleted while it rested.
+        """Begin as many assets as may be opened at once; answers the seconds after which there is
+        more to do, where that is known. Each that ends wakes the next round."""
+        now = asyncio.get_running_loop().time()
+        if len(self._busy) >= self._limits.at_once:
+            return None
+        if not self._turn:
+            resting = [media_id for media_id, due in self._due.items() if due > now]
+            self._turn.extend(await self._store.unprobed(resting, list(self._busy)))
+            if not self._turn and not self._busy:
+                for media_id in self._due.keys() - set(resting):
+                    # Deleted while it rested.
+                    self._forget(media_id)
+        while self._turn and len(self._busy) < self._limits.at_once:
+            self._begin(self._turn.popleft())
+        later = [due for due in self._due.values() if due > now]
+        return min(later) - now if later else None
+
+    def _begin(self, media_id: str) -> None:
+        task = self._busy[media_id] = asyncio.create_task(self._open(media_id))
+
+        def done(_: asyncio.Task[None]) -> None:
+            del self._busy[media_id]
+            self._wake.set()
+
+        task.add_done_callback(done)
+
+    async def _open(self, media_id: str) -> None:
+        try:
+            await self._probe(await self._store.probing(media_id))
+        except NoSuchMediaError:
             self._forget(media_id)
-        return max(0.0, min(self._due.values()) - now()) if self._due else None
+        except StoreUnavailableError:
+            await asyncio.sleep(_OUTAGE)
+        except Exception:
+            log.exception("probing_failed", media_id=media_id)
+            await asyncio.sleep(_OUTAGE)
 
     def _forget(self, media_id: str) -> None:
         self._tries.pop(media_id, None)
@@ -146,7 +176,7 @@ class Prober:
     ) -> None:
         write = functools.partial(self._store.probed, media_id, source=source, error=error)
         try:
-            await kept(write)
+            await self._patience.kept(write)
         except (StoreUnavailableError, NoSuchMediaError):
             raise
         except Exception as fault:
@@ -159,7 +189,7 @@ class Prober:
             return await self._engine.run(unit, _ignored, timeout=self._limits.timeout)
         except seam.WorkerDiedError as error:
             log.warning("worker_died", media_id=unit.job_id, tries=tries, error=str(error))
-            return seam.Failed(error=worker_died(tries), transient=True)
+            return seam.Failed(error=worker_died(error, tries), transient=True)
         except TimeoutError:
             late = too_late("probe", self._limits.timeout)
             return seam.Failed(error=late, transient=False)

@@ -101,8 +101,9 @@ class Desks:
             count += await self.call(places[0], functools.partial(self.stores.delete, places))
         return count
 
-    def abandon(self, units: Sequence[Unit]) -> None:
+    def abandon(self, units: Sequence[Unit]) -> Awaitable[object]:
         """Clear up what an earlier server left of units; see `seam.Engine.abandon`."""
+        begun: list[asyncio.Task[None]] = []
         for unit in units:
             try:
                 targets = {
@@ -114,7 +115,9 @@ class Desks:
                 log.warning("uploads_not_aborted", job_id=unit.job_id, error=str(error))
             else:
                 for target, left in targets.items():
-                    self.clear(target, functools.partial(self._abandon, left, target))
+                    work = functools.partial(self._abandon, left, target)
+                    begun.append(self.clear(target, work))
+        return asyncio.gather(*begun, return_exceptions=True)
 
     async def _abandon(self, left: Delivery, target: Place) -> None:
         await self.call(target, functools.partial(self.abort_abandoned, target))

@@ -6,39 +6,46 @@ import asyncio
 import contextlib
 import hmac
 import json
-import multiprocessing
 import os
 import secrets
 import shutil
-import tempfile
-from collections.abc import Iterator, Mapping, Sequence
+import signal
+from collections import Counter
+from collections.abc import Awaitable, Mapping, Sequence
 from concurrent.futures import Future
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import structlog
-from pebble import ProcessPool
+from pebble import ProcessExpired, ProcessPool
 
+from reelsplit_server.engine import leftovers
 from reelsplit_server.engine.desk import Desk
 from reelsplit_server.engine.desks import Desks, told
 from reelsplit_server.engine.party import Party
 from reelsplit_server.engine.run import PARTING, Run
 from reelsplit_server.engine.seam import OnReport, WorkerDiedError
+from reelsplit_server.engine.vitals import Vital, Vitals, WorkerLimits
 from reelsplit_server.storage.errors import StorageError
 from reelsplit_server.storage.grants import SourceGrant
 from reelsplit_server.storage.stores import Stores
 from reelsplit_server.work import entry
 from reelsplit_server.work.asks import ANSWERS, SAID
 from reelsplit_server.work.entry import Call
+from reelsplit_server.work.process import WorkerContext
 from reelsplit_server.work.units import Failed, Outcome, Published, Target, Unit
 
 log = structlog.get_logger(__name__)
 _LINE = 4 * 2**20
 """The longest report, in bytes."""
+_MOST_DONE = 500
+"""How often a process is given something to do before another takes its place: what libraries
+leak does not add up."""
+_MOST_IDLE = 2**30
+"""The bytes of memory with which a process is kept that has nothing to do."""
 _MOST_PATH = 100
 """A socket's path may have some hundred bytes, and no more."""
-_ENVIRONMENT = ("PATH", "LANG", "LC_ALL", "TMPDIR", "TZ", "LD_LIBRARY_PATH", "PYTHONPATH")
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,6 +56,7 @@ class _Work:
     future: Future[None]
     ended: asyncio.Future[None]
     """Done when the worker has done with it, or is gone."""
+    vital: Vital
 
 
 class LocalEngine:
@@ -58,10 +66,24 @@ class LocalEngine:
     it does: one that is killed while it speaks disturbs no other.
     """
 
-    def __init__(self, workers: int, folder: Path, stores: Stores) -> None:
+    def __init__(
+        self,
+        workers: int,
+        folder: Path,
+        stores: Stores,
+        limits: WorkerLimits | None = None,
+        *,
+        logs: tuple[str, str] = ("info", "json"),
+    ) -> None:
         """``folder`` is private to this server, and gets the socket. ``stores`` is used by the
-        server itself, never by a worker."""
+        server itself, never by a worker. ``limits`` are those of each worker;
+        ``logs`` the level and the format of what it logs."""
+        self._logs = logs
         self._workers = workers
+        self._limits = limits or WorkerLimits()
+        self._vitals = Vitals(self._limits)
+        self._done: Counter[ProcessPool] = Counter()
+        """How often each was given something to do."""
         self._desks = Desks(stores, workers)
         self._runs: dict[str, Run] = {}
         self._free: asyncio.Queue[ProcessPool] = asyncio.Queue()
@@ -70,12 +92,12 @@ class LocalEngine:
         self._server: asyncio.Server | None = None
         # The server forks from a small process of its own, which has loaded the libraries and
         # has neither threads nor gRPC in it.
-        self._context = multiprocessing.get_context("forkserver")
+        self._context = WorkerContext()
         self._context.set_forkserver_preload(["reelsplit_server.work.preload"])
-        self._spare: Path | None = None
-        if len(os.fsencode(folder)) > _MOST_PATH:
-            folder = self._spare = Path(tempfile.mkdtemp(prefix="reelsplit-"))
-        self._socket = folder / "s"
+        self._spare = leftovers.prepare(
+            folder.with_name(leftovers.RECORD), own=len(os.fsencode(folder)) > _MOST_PATH
+        )
+        self._socket = (self._spare or folder) / "s"
 
     @property
     def slots(self) -> int:
@@ -87,16 +109,21 @@ class LocalEngine:
         self._server = await asyncio.start_unix_server(self._listen, self._socket, limit=_LINE)
         for pool in await asyncio.to_thread(self._start_pools):
             self._free.put_nowait(pool)
+        self._vitals.start()
 
     def _start_pools(self) -> list[ProcessPool]:
-        with _scrubbed_environment():
-            pools = [self._new_pool() for _ in range(self._workers)]
-            for future in [pool.schedule(entry.ready) for pool in pools]:
-                future.result()
+        pools = [self._new_pool() for _ in range(self._workers)]
+        for future in [pool.schedule(entry.ready) for pool in pools]:
+            future.result()
         return pools
 
     def _new_pool(self) -> ProcessPool:
-        pool = ProcessPool(max_workers=1, context=self._context, initializer=entry.prepare)
+        pool = ProcessPool(
+            max_workers=1,
+            context=self._context,
+            initializer=entry.prepare,
+            initargs=[self._limits.file_size, *self._logs],
+        )
         self._pools.add(pool)
         return pool
 
@@ -104,12 +131,14 @@ class LocalEngine:
         """End all processes, at once."""
         if self._server is not None:
             self._server.close()
-        for pool in self._pools:
-            pool.stop()  # type: ignore[no-untyped-call]
-        await asyncio.gather(*(asyncio.to_thread(pool.join) for pool in self._pools))
+        await self._vitals.stop()
+        # First, since they may make new ones.
         for task in self._releasing:
             task.cancel()
         await asyncio.gather(*self._releasing, return_exceptions=True)
+        for pool in self._pools:
+            pool.stop()  # type: ignore[no-untyped-call]
+        await asyncio.gather(*(asyncio.to_thread(pool.join) for pool in self._pools))
         await self._desks.close()
         if self._spare is not None:
             shutil.rmtree(self._spare, ignore_errors=True)
@@ -139,15 +168,40 @@ class LocalEngine:
         # One that has hung up, or was hung up on, has nothing more to do.
         await _first(work.ended, timeout=PARTING)
         work.future.cancel()
-        self._free.put_nowait(work.pool)
+        self._vitals.leave(work.vital)
+        self._free.put_nowait(await self._fresh(work))
+
+    async def _fresh(self, work: _Work) -> ProcessPool:
+        """The process that has done something, or another in its place where that is better."""
+        pool = work.pool
+        if not work.vital.lost.done() and (
+            self._done[pool] < _MOST_DONE and work.vital.memory() < _MOST_IDLE
+        ):
+            return pool
+        # One that does not answer may not even have noticed that it was given something.
+        await asyncio.to_thread(_end, pool)
+        self._forget(pool)
+        pool = self._new_pool()
+        with contextlib.suppress(Exception):
+            await asyncio.wrap_future(pool.schedule(entry.ready))
+        return pool
+
+    def _forget(self, pool: ProcessPool) -> None:
+        self._pools.discard(pool)
+        self._done.pop(pool, None)
 
     async def _begin(self, calls: Sequence[Call]) -> _Work:
         """Give a worker something to do."""
         pool = await self._free.get()
         if not pool.active:
             # A process that dies while it is idle breaks its pool.
-            self._pools.discard(pool)
+            self._forget(pool)
             pool = self._new_pool()
+        self._done[pool] += 1
+        vital = self._vitals.watch()
+        for call in calls:
+            if (run := self._runs.get(call.name)) is not None:
+                run.vital = vital
         path = str(self._socket)
         if len(calls) == 1:
             (call,) = calls
@@ -158,7 +212,7 @@ class LocalEngine:
         ended = asyncio.wrap_future(future)
         # Looked at later, and not again when it ends after that.
         ended.add_done_callback(lambda future: future.cancelled() or future.exception())
-        return _Work(pool=pool, future=future, ended=ended)
+        return _Work(pool=pool, future=future, ended=ended, vital=vital)
 
     async def _run(
         self,
@@ -240,17 +294,18 @@ class LocalEngine:
             await asyncio.gather(joining, return_exceptions=True)
             raise stop.result()
         work: _Work = joining.result()
-        ended = work.ended
-        await _first(ended, silent, stop)
+        ended, lost = work.ended, work.vital.lost
+        await _first(ended, silent, stop, lost)
         if desk.published is None and run.outcome is None:
             # One that has hung up without a word may just be dying.
-            await _first(ended, stop, timeout=PARTING)
+            await _first(ended, stop, lost, timeout=PARTING)
         del self._runs[name]
         lived = not ended.done()
-        if stop.done():
+        if stop.done() or lost.done():
             await run.give_up()
             work.future.cancel()
-        hanging = asyncio.create_task(run.hang_up())
+        # One that hangs is not waited for.
+        hanging = asyncio.create_task(run.hang_up(0.0 if lost.done() else PARTING))
         if run.writer is not None:
             await _first(silent, stop)
             if stop.done():
@@ -265,16 +320,17 @@ class LocalEngine:
             return run.outcome
         if run.failure is not None:
             raise run.failure
-        error = None if lived else ended.exception()
-        raise WorkerDiedError(str(error or "the worker ended without a word")) from error
+        if lost.done():
+            raise lost.result()
+        raise _died(None if lived else ended.exception())
 
     async def remove(self, targets: Sequence[Target]) -> int:
         """Delete what a job published; see `reelsplit_server.engine.seam.Engine.remove`."""
         return await self._desks.remove(targets)
 
-    def abandon(self, units: Sequence[Unit]) -> None:
+    def abandon(self, units: Sequence[Unit]) -> Awaitable[object]:
         """Clear up what a server that is gone left; see `seam.Engine.abandon`."""
-        self._desks.abandon(units)
+        return self._desks.abandon(units)
 
     async def _listen(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         run: Run | None = None
@@ -283,16 +339,19 @@ class LocalEngine:
             if run is None:
                 return
             run.writer = writer
+            assert run.vital is not None
+            run.vital.met(writer.get_extra_info("socket"))
             writer.write(b"\n")
             while line := await reader.readline():
                 # Others have their turn, also where a worker talks without a pause.
                 await asyncio.sleep(0)
                 if run.desk.given_up:
                     continue
-                answer = await run.hear(SAID.validate_json(line))
-                if answer is not None:
-                    writer.write(ANSWERS.dump_json(answer) + b"\n")
-                    await writer.drain()
+                with run.vital.heard():
+                    answer = await run.hear(SAID.validate_json(line))
+                    if answer is not None:
+                        writer.write(ANSWERS.dump_json(answer) + b"\n")
+                        await writer.drain()
         except (ValueError, KeyError, ConnectionError, asyncio.IncompleteReadError) as error:
             log.warning("worker_report_unreadable", error=str(error)[:500])
         except asyncio.CancelledError:
@@ -314,20 +373,23 @@ class LocalEngine:
         return run if hmac.compare_digest(run.secret.encode(), hello["secret"].encode()) else None
 
 
+def _died(error: BaseException | None) -> WorkerDiedError:
+    """What became of a worker that ended by itself."""
+    killer = None
+    if isinstance(error, ProcessExpired) and (error.exitcode or 0) < 0:
+        with contextlib.suppress(ValueError):
+            killer = signal.Signals(-(error.exitcode or 0)).name
+    text = f"killed by {killer}" if killer else str(error or "the worker ended without a word")
+    died = WorkerDiedError(text, signal=killer)
+    died.__cause__ = error
+    return died
+
+
+def _end(pool: ProcessPool) -> None:
+    pool.stop()  # type: ignore[no-untyped-call]
+    pool.join()
+
+
 async def _first(*awaited: asyncio.Future[Any], timeout: float | None = None) -> None:
     """Wait until one is done, or for so many seconds."""
     await asyncio.wait(awaited, timeout=timeout, return_when=asyncio.FIRST_COMPLETED)
-
-
-@contextlib.contextmanager
-def _scrubbed_environment() -> Iterator[None]:
-    """While the processes start, the environment has nothing in it that is not theirs."""
-    kept = dict(os.environ)
-    os.environ.clear()
-    os.environ.update({name: kept[name] for name in _ENVIRONMENT if name in kept})
-    os.environ["OPENBLAS_NUM_THREADS"] = os.environ["OMP_NUM_THREADS"] = "1"
-    try:
-        yield
-    finally:
-        os.environ.clear()
-        os.environ.update(kept)

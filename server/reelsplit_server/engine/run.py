@@ -19,9 +19,10 @@ from reelsplit_server.engine.seam import (
     ScanDone,
     Unit,
 )
+from reelsplit_server.engine.vitals import Vital
 from reelsplit_server.storage.errors import StorageError
 from reelsplit_server.storage.grants import Refused
-from reelsplit_server.work.asks import Answer, Ask, Said
+from reelsplit_server.work.asks import Answer, Ask, Beat, Said
 
 PARTING = 5.0
 """How long a worker that hung up may take to end, and one that ended to hang up, in seconds."""
@@ -42,12 +43,16 @@ class Run:
     """Done when all that the worker said is heard."""
     writer: asyncio.StreamWriter | None = None
     """The connection, once it has come about; before that a worker says and does nothing."""
+    vital: Vital | None = None
+    """How its worker is, once it was given to one."""
     outcome: Outcome | None = None
     failure: BaseException | None = None
     answering: asyncio.Task[Answer | None] | None = None
 
     async def hear(self, said: Said) -> Answer | None:
         """Keep what was reported, or do what was asked for."""
+        if isinstance(said, Beat):
+            return None
         if isinstance(said, Ask):
             return await self._answer(said)
         if isinstance(said, PlanDone) and not isinstance(self.unit, Analyse | Probe):
@@ -85,11 +90,11 @@ class Run:
             # Stores may take long to answer; what was reported is kept to its end.
             self.answering.cancel()
 
-    async def hang_up(self) -> None:
-        """End the connection, if its end does not come by itself; what came before is heard. A
-        worker that was taken over can have left it to another process."""
+    async def hang_up(self, patience: float = PARTING) -> None:
+        """End the connection, if its end does not come by itself within some seconds; what came
+        before is heard. A worker that was taken over can have left it to another process."""
         if self.writer is not None:
-            await asyncio.wait([self.silent], timeout=PARTING)
+            await asyncio.wait([self.silent], timeout=patience)
             self.writer.transport.abort()
 
 

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Sequence
+from enum import Enum, auto
 from typing import Protocol
 
 from reelsplit.types.error import Error
 from reelsplit_server.engine.party import Party
 from reelsplit_server.work.units import (
+    Account,
     Analyse,
     Failed,
     Opened,
@@ -30,7 +32,9 @@ from reelsplit_server.work.units import (
 )
 
 __all__ = [
+    "Account",
     "Analyse",
+    "End",
     "Engine",
     "Failed",
     "OnReport",
@@ -59,8 +63,35 @@ __all__ = [
 OnReport = Callable[[Report], Awaitable[None]]
 
 
+class End(Enum):
+    """How a worker ended before its unit did."""
+
+    DIED = auto()
+    STALLED = auto()
+    """It was ended, since it showed no sign of life for too long."""
+    OUT_OF_MEMORY = auto()
+    """It was ended, since it held too much memory."""
+
+
 class WorkerDiedError(Exception):
-    """The process that did a unit ended before the unit did."""
+    """The process that did a unit ended before the unit did.
+
+    ``signal`` names what killed it, such as ``SIGSEGV``; ``limit`` is what it went beyond: the
+    seconds of its silence, or the bytes of its memory.
+    """
+
+    def __init__(
+        self,
+        text: str,
+        *,
+        end: End = End.DIED,
+        signal: str | None = None,
+        limit: float | None = None,
+    ) -> None:
+        super().__init__(text)
+        self.end = end
+        self.signal = signal
+        self.limit = limit
 
 
 class RemoveError(Exception):
@@ -109,6 +140,7 @@ class Engine(Protocol):
         """Delete what a job published, where nothing else has replaced it; answers how many
         objects there were. Raises `RemoveError`."""
 
-    def abandon(self, units: Sequence[Unit]) -> None:
+    def abandon(self, units: Sequence[Unit]) -> Awaitable[object]:
         """Begin to clear up what a server that is gone left of some units, whose intents say what
-        may have appeared. Raises nothing, and waits for no store."""
+        may have appeared. Raises nothing, and waits for no store; what it answers is done when it
+        is cleared up, and need not be waited for."""

@@ -3,20 +3,19 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
 from fractions import Fraction
 from typing import Any
 
 import structlog
 
-from reelsplit.types.segment import Segment
 from reelsplit_server.access.callers import Caller
 from reelsplit_server.app.buckets import Buckets
 from reelsplit_server.app.callbacks import Callbacks
-from reelsplit_server.app.jobs import JobQuery, Jobs
+from reelsplit_server.app.jobs import JobOutcome, JobQuery, Jobs
 from reelsplit_server.app.media import MediaLibrary
-from reelsplit_server.ims.errors import ImsError, invalid
+from reelsplit_server.ims.errors import ImsError, invalid, missing
 from reelsplit_server.ims.job_answers import JOB_TYPE, STATES, job_answer, job_row, piece
 from reelsplit_server.ims.parameters import Parameters
 from reelsplit_server.ims.spec import job_spec
@@ -74,13 +73,9 @@ class JobActions:
         job_id, buckets = given.required("JobId"), self._cases.buckets
         _check_id(job_id)
         found = await self._cases.jobs.outcome(caller, job_id)
-        segments = found.segments
-        pieces = (
-            await asyncio.to_thread(_shown, segments, buckets)
-            if len(segments) > _MANY
-            else _shown(segments, buckets)
-        )
-        return job_answer(found.job, pieces, found.cause, buckets)
+        if len(found.segments) > _MANY:
+            return await asyncio.to_thread(_outcome, found, buckets)
+        return _outcome(found, buckets)
 
     async def find(self, caller: Caller, given: Parameters) -> Answer:
         """ListSmartJobs."""
@@ -114,8 +109,9 @@ class JobActions:
 
     async def delete(self, caller: Caller, given: Parameters) -> Answer:
         """DeleteSmartJob; those that run are cancelled first."""
-        given.required("JobId", most=2**16)
         ids = given.listed("JobId", _MOST_IDS)
+        if not ids:
+            raise missing("JobId")
         # All or none: a wrong id among them is told before anything is gone.
         for job_id in ids:
             await self._known(caller, job_id)
@@ -133,8 +129,9 @@ class JobActions:
         await self._cases.jobs.deletable(caller, job_id)
 
 
-def _shown(segments: Sequence[Segment], buckets: Buckets) -> list[Answer]:
-    return [piece(segment, buckets) for segment in segments]
+def _outcome(found: JobOutcome, buckets: Buckets) -> Answer:
+    pieces = [piece(segment, buckets) for segment in found.segments]
+    return job_answer(found.job, pieces, found.cause, buckets)
 
 
 def _check_id(job_id: str) -> None:

@@ -26,6 +26,7 @@ _BY_REASON: Mapping[str, tuple[int, str]] = {
     "SOURCE_FORBIDDEN": (403, "BucketNotAuthorized"),
     "OUTPUT_FORBIDDEN": (403, "BucketNotAuthorized"),
     "TOO_MANY_JOBS": (400, "JobLimitExceeded"),
+    "TOO_MANY_JOBS_OF_CALLER": (400, "Throttling.User"),
     # The dialect has no code for it, and a status of 404 is read as a missing job.
     "MEDIA_NOT_FOUND": (400, "InvalidParameter"),
 }
@@ -78,6 +79,8 @@ def translated(error: AppError) -> ImsError:
     """The error of a use case in the words of the dialect."""
     status, code = _BY_REASON.get(error.reason) or _CODES[error.kind]
     message = error.message
+    if (field := error.metadata.get("field")) and message.startswith(field):
+        message = renamed(field) + message.removeprefix(field)
     if error.violations:
         message = _sentence(error.violations)
         if any(item.reason == OUT_OF_REACH for item in error.violations):

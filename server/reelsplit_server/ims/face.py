@@ -6,7 +6,8 @@ import asyncio
 import json
 import time
 import uuid
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from typing import Any
 
 import structlog
@@ -16,6 +17,7 @@ from starlette.responses import Response
 from starlette.routing import Mount
 from starlette.types import Receive, Scope, Send
 
+from reelsplit_server import metrics, tracing
 from reelsplit_server.app.errors import AppError
 from reelsplit_server.app.jobs import translated as store_translated
 from reelsplit_server.ims.actions import Action, JobActions, UseCases
@@ -29,6 +31,8 @@ from reelsplit_server.ims.received import MOST_BYTES, Received, parameters, read
 log = structlog.get_logger(__name__)
 VERSION = "2020-11-09"
 _BODY_TIMEOUT = 30.0
+_READERS = 16
+"""How many requests may be on their way for each that may be answered."""
 _MOST_DISCARDED = 16 * 2**20
 """What is read of a body that is too long, so that its sender gets to hear that it is."""
 
@@ -38,8 +42,9 @@ class Face:
 
     def __init__(self, cases: UseCases, gate: Gate, most_calls: int) -> None:
         self._gate = gate
-        self._room = most_calls
-        self._limit = most_calls
+        # Apart from each other: anybody can begin a request and leave it at that.
+        self._answering = _Room(most_calls, "are being answered")
+        self._reading = _Room(most_calls * _READERS, "are being sent")
         self._actions: Mapping[str, Action] = {
             **JobActions(cases).table,
             **MediaActions(cases).table,
@@ -53,14 +58,22 @@ class Face:
         request = Request(scope, receive)
         request_id, started = new_request_id(), time.monotonic()
         host, code = request.headers.get("host", ""), ""
+        span = tracing.start(
+            request.method,
+            tracing.Place.of(request.headers.get("traceparent")),
+            kind=tracing.Kind.SERVER,
+            http__request__method=request.method,
+        )
         try:
-            answer = await self._answered(request)
+            with tracing.within(span):
+                answer = await self._answered(request)
             response = answered(request_id, {"RequestId": request_id, **answer})
         except ClientDisconnect:
             return
         except ImsError as error:
             code = error.code
             response = refused(request_id, host, error)
+        self._count(request.state.action, response.status_code, time.monotonic() - started, span)
         log.debug(
             "ims_call",
             action=request.state.action,
@@ -70,30 +83,23 @@ class Face:
         )
         await response(scope, receive, send)
 
+    def _count(self, action: str, status: int, seconds: float, span: tracing.Span) -> None:
+        # What callers made up would be a metric of its own each time.
+        known = action if action in self._actions else "other"
+        metrics.CALLS.labels("ims", known, str(status)).inc()
+        metrics.CALL_SECONDS.labels("ims", known).observe(seconds)
+        span.set(http__response__status_code=status, reelsplit__ims__action=known)
+        if status >= 500:
+            span.fail(str(status))
+        span.end()
+
     async def _answered(self, request: Request) -> dict[str, Any]:
         request.state.action = ""
-        if self._room <= 0:
-            raise ImsError(
-                400,
-                THROTTLED,
-                f"{self._limit} requests are being answered already; send this one again in a "
-                "moment.",
-                retry_after=1.0,
-            )
-        self._room -= 1
         try:
-            received = await _received(request)
-            admitted = self._gate.admit(received)
-            action = request.state.action = admitted.action
-            operation = self._actions.get(action)
-            try:
-                if operation is None or admitted.version != VERSION:
-                    raise _no_such(action, admitted.version, known=operation is not None)
-                return await operation(admitted.caller, Parameters(parameters(received)))
-            finally:
-                # Whatever is answered, the same request is refused from then on.
-                with store_translated():
-                    await admitted.kept
+            with self._reading.one():
+                received = await _received(request)
+            with self._answering.one():
+                return await self._admitted(request, received)
         except ImsError:
             raise
         except AppError as error:
@@ -103,8 +109,43 @@ class Face:
         except Exception as error:
             log.exception("ims_call_failed", action=request.state.action)
             raise fault() from error
+
+    async def _admitted(self, request: Request, received: Received) -> dict[str, Any]:
+        admitted = self._gate.admit(received)
+        action = request.state.action = admitted.action
+        operation = self._actions.get(action)
+        try:
+            if operation is None or admitted.version != VERSION:
+                raise _no_such(action, admitted.version, known=operation is not None)
+            return await operation(admitted.caller, Parameters(parameters(received)))
         finally:
-            self._room += 1
+            # Whatever is answered, the same request is refused from then on.
+            with store_translated():
+                await admitted.kept
+
+
+class _Room:
+    """So many requests at once; ``doing`` says what is done with them."""
+
+    def __init__(self, most: int, doing: str) -> None:
+        self._most = self._left = most
+        self._doing = doing
+
+    @contextmanager
+    def one(self) -> Iterator[None]:
+        """Room for one more; raises `ImsError` where there is none."""
+        if self._left <= 0:
+            raise ImsError(
+                400,
+                THROTTLED,
+                f"{self._most} requests {self._doing} already; send this one again in a moment.",
+                retry_after=1.0,
+            )
+        self._left -= 1
+        try:
+            yield
+        finally:
+            self._left += 1
 
 
 def application(face: Face) -> Starlette:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Mapping
 
 import structlog
@@ -11,7 +12,7 @@ from reelsplit_server.access.callers import Caller
 from reelsplit_server.app.errors import AppError, Kind
 from reelsplit_server.app.media import Again, Asset, MediaQuery
 from reelsplit_server.ims.actions import Action, Answer, UseCases, known_choice
-from reelsplit_server.ims.errors import invalid, missing, translated
+from reelsplit_server.ims.errors import missing, translated
 from reelsplit_server.ims.media_answers import BUSINESS_TYPE, DETAILS, STATES, media_answer
 from reelsplit_server.ims.parameters import Parameters
 
@@ -50,12 +51,6 @@ class MediaActions:
         if cate_id is not None:
             details["CateId"] = str(cate_id)
         source = self._cases.buckets.source(given.required("InputURL", most=8192))
-        if source.endpoint is not None:
-            raise invalid(
-                "InputURL",
-                "names an endpoint beside a bucket of another kind of store; give an alias of the "
-                "bucket in the server's settings",
-            )
         wanted = Media(
             uri=source.uri or "",
             title=given.text("Title", most=2**10) or "",
@@ -65,6 +60,7 @@ class MediaActions:
             caller,
             given.text("ClientToken", most=2**10) or "",
             wanted,
+            endpoint=source.endpoint,
             details=details,
             again=Again.REPLACE if given.switch("Overwrite") else Again.KEEP,
         )
@@ -79,7 +75,8 @@ class MediaActions:
         if media_id:
             asset = await media.get(caller, media_id)
         elif url:
-            asset = await media.at(caller, *self._spellings(url))
+            uris, endpoint = self._spellings(url)
+            asset = await media.at(caller, *uris, endpoint=endpoint)
         else:
             raise missing("MediaId", "or InputURL is required")
         return {"MediaInfo": self._answer(asset)}
@@ -118,10 +115,12 @@ class MediaActions:
 
     async def batch(self, caller: Caller, given: Parameters) -> Answer:
         """BatchGetMediaInfos; ids that are none of the caller's are listed as ignored."""
-        given.required("MediaIds", most=2**16)
+        ids = given.listed("MediaIds", _MOST_IDS)
+        if not ids:
+            raise missing("MediaIds")
         found: list[Answer] = []
         ignored: list[str] = []
-        for media_id in given.listed("MediaIds", _MOST_IDS):
+        for media_id in ids:
             try:
                 found.append(self._answer(await self._cases.media.get(caller, media_id)))
             except AppError as error:
@@ -140,7 +139,8 @@ class MediaActions:
             raise missing("MediaIds", "or InputURLs is required")
         named: list[tuple[str, str | None]] = [(media_id, media_id) for media_id in ids]
         for url in urls:
-            named.append((url, await media.id_at(caller, *self._spellings(url))))
+            uris, endpoint = self._spellings(url)
+            named.append((url, await media.id_at(caller, *uris, endpoint=endpoint)))
         files = given.switch("DeletePhysicalFiles")
         ignored, forbidden = [], []
         for name, media_id in named:
@@ -164,11 +164,12 @@ class MediaActions:
     def _answer(self, asset: Asset) -> Answer:
         return media_answer(asset, self._cases.buckets, streams=True, files=True)
 
-    def _spellings(self, url: str) -> list[str]:
-        """The URI under which a location was registered, by this face or by the other."""
-        try:
-            uri = self._cases.buckets.source(url).uri or url
-        except AppError:
-            # It may have led somewhere when it was registered.
-            uri = url
-        return list(dict.fromkeys((uri, url)))
+    def _spellings(self, url: str) -> tuple[list[str], str | None]:
+        """The URIs under which a location was registered, by this face or by the other, and the
+        endpoint beside them."""
+        uri, endpoint = url, None
+        # It may have led somewhere only when it was registered.
+        with contextlib.suppress(AppError):
+            source = self._cases.buckets.source(url)
+            uri, endpoint = source.uri or url, source.endpoint
+        return list(dict.fromkeys((uri, url))), endpoint

@@ -36,7 +36,8 @@ def read(
         raise invalid("The HTTP method", "is neither GET nor POST")
     named: dict[str, str] = {}
     for raw_name, raw_value in headers:
-        name, value = raw_name.decode("latin-1").lower(), raw_value.decode("latin-1").strip()
+        # Of bytes: as Latin-1 the end of a letter in UTF-8 may look like a space.
+        name, value = raw_name.decode("latin-1").lower(), raw_value.strip().decode("latin-1")
         named[name] = f"{named[name]},{value}" if name in named else value
     form: Pairs = ()
     if body:

@@ -7,6 +7,7 @@ from collections import deque
 from dataclasses import dataclass, field
 from fractions import Fraction
 
+from reelsplit.types.error import Error
 from reelsplit.types.segment import Segment
 from reelsplit.types.spec import ShotDetection
 from reelsplit_server.jobs.progress import Meter
@@ -33,6 +34,8 @@ class ActiveJob:
     spans: dict[int, tuple[Fraction, Fraction]] = field(default_factory=dict)
     """Where the segments begin and end that are to be made, as far as that is known."""
     ending: bool = False
+    held: tuple[Error | None, int | None] | None = None
+    """Why it was to be ended while something else was about to end it."""
     told: float = 0.0
     deadline: asyncio.TimerHandle | None = None
 

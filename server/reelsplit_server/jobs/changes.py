@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Sequence
 from datetime import timedelta
 
 from sqlalchemy import bindparam, insert, update
@@ -18,8 +19,9 @@ from reelsplit.types.event import (
 from reelsplit.types.job import JobState
 from reelsplit.types.segment import Segment, SegmentState
 from reelsplit.wire import to_message
-from reelsplit_server.jobs import outbox, schema
+from reelsplit_server.jobs import outbox, schema, waiting
 from reelsplit_server.jobs.database import Transaction
+from reelsplit_server.jobs.principals import principal_name
 from reelsplit_server.jobs.records import JobRecord, StoredEvent
 from reelsplit_server.jobs.rows import facts_bytes, load_job, micros, segment_bytes
 from reelsplit_server.jobs.transitions import check_job, check_segment
@@ -36,13 +38,16 @@ _PUT_SEGMENT = (
     )
     .values(state=bindparam("new_state"), data=bindparam("new_data"))
 )
+_SET_JOB = update(schema.jobs).where(schema.jobs.c.job_id == bindparam("of_job"))
 _NEXT_NUMBER = (
     update(schema.jobs)
     .where(schema.jobs.c.job_id == bindparam("of_job"))
     .values(last_sequence=schema.jobs.c.last_sequence + 1)
-    .returning(schema.jobs.c.last_sequence)
+    .returning(schema.jobs.c.last_sequence, schema.jobs.c.principal_id)
 )
-_PUT_EVENT = insert(schema.events)
+_PUT_EVENTS = insert(schema.events).returning(
+    schema.events.c.position, sort_by_parameter_order=True
+)
 
 
 def change_job(
@@ -55,10 +60,10 @@ def change_job(
     **values: object,
 ) -> JobRecord:
     """Bring a job to another state; raises `TransitionError` where that is not allowed."""
-    now = transaction.now
-    record = load_job(transaction.connection, job_id)
+    connection, now = transaction.connection, transaction.now
+    record = load_job(connection, job_id)
     check_job(record.state, state)
-    values["state"] = state.value
+    values |= {"state": state.value, "last_sequence": record.last_sequence + 1}
     if state is JobState.RUNNING and record.start_time is None:
         values["start_time"] = micros(now)
     if expire is not None:
@@ -67,9 +72,8 @@ def change_job(
         values["percent"] = 100.0
     if error is not None or record.error is not None:
         values["facts"] = facts_bytes(dataclasses.replace(record, error=error))
-    table = schema.jobs
-    transaction.connection.execute(update(table).where(table.c.job_id == job_id).values(**values))
-    changed = load_job(transaction.connection, job_id)
+    connection.execute(_SET_JOB, values | {"of_job": job_id})
+    changed = load_job(connection, job_id)
     event = JobStateChanged(
         previous_state=record.state,
         state=state,
@@ -77,8 +81,9 @@ def change_job(
         percent=changed.percent,
         attempt=changed.attempt,
     )
-    append(transaction, job_id, event)
-    return load_job(transaction.connection, job_id)
+    put_event(transaction, job_id, record.principal, changed.last_sequence, event)
+    waiting.moved(transaction, record.principal, record.state, state)
+    return changed
 
 
 def put_segment(transaction: Transaction, before: SegmentState, segment: Segment) -> None:
@@ -99,26 +104,47 @@ def put_segment(transaction: Transaction, before: SegmentState, segment: Segment
 
 def update_job(transaction: Transaction, job_id: str, **values: object) -> None:
     """Set columns of a job that no event tells of."""
-    table = schema.jobs
-    transaction.connection.execute(update(table).where(table.c.job_id == job_id).values(**values))
+    transaction.connection.execute(_SET_JOB, values | {"of_job": job_id})
 
 
 def append(transaction: Transaction, job_id: str, event: Happening) -> None:
     """Append an event to a job's log, under the next number."""
     connection = transaction.connection
-    sequence = connection.execute(_NEXT_NUMBER, {"of_job": job_id}).scalar_one()
-    concerned = outbox.concerned(connection, job_id)
-    principal = concerned.principal
-    made = JobEvent(job_id=job_id, sequence=sequence, event_time=transaction.now, event=event)
-    result = connection.execute(
-        _PUT_EVENT,
+    row = connection.execute(_NEXT_NUMBER, {"of_job": job_id}).one()
+    principal = principal_name(transaction, row.principal_id)
+    put_event(transaction, job_id, principal, row.last_sequence, event)
+
+
+def put_event(
+    transaction: Transaction, job_id: str, principal: str, sequence: int, event: Happening
+) -> None:
+    """Put an event into a job's log, under a number that the job's row has already."""
+    put_events(transaction, [(job_id, principal, sequence, event)])
+
+
+def put_events(
+    transaction: Transaction, happened: Sequence[tuple[str, str, int, Happening]]
+) -> None:
+    """Put events of jobs (their ids, principals, and the events' numbers) into their logs."""
+    made = [
+        JobEvent(job_id=job_id, sequence=sequence, event_time=transaction.now, event=event)
+        for job_id, _, sequence, event in happened
+    ]
+    rows = [
         {
-            "job_id": job_id,
-            "sequence": sequence,
-            "data": to_message(made).SerializeToString(),
-        },
-    )
-    assert result.inserted_primary_key is not None
-    position = result.inserted_primary_key[0]
-    transaction.events.append(StoredEvent(position=position, principal=principal, event=made))
-    outbox.enqueue(transaction, concerned, made)
+            "job_id": event.job_id,
+            "sequence": event.sequence,
+            "data": to_message(event).SerializeToString(),
+        }
+        for event in made
+    ]
+    positions = transaction.connection.execute(_PUT_EVENTS, rows).scalars().all()
+    for position, row, event, (_, principal, _, _) in zip(
+        positions, rows, made, happened, strict=True
+    ):
+        data = row["data"]
+        assert isinstance(data, bytes)
+        transaction.events.append(
+            StoredEvent(position=position, principal=principal, event=event, data=data)
+        )
+        outbox.enqueue(transaction, event)

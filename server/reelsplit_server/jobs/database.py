@@ -5,26 +5,33 @@ from __future__ import annotations
 import asyncio
 import os
 import queue
-import sqlite3
 import threading
+import time
+from collections import Counter
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import nullcontext
 from dataclasses import dataclass, field
 from datetime import datetime
 from pathlib import Path
 from typing import Any, Generic, TypeVar
 
-import sqlalchemy
 import structlog
-from alembic import command
-from alembic.config import Config
-from alembic.migration import MigrationContext
-from alembic.script import ScriptDirectory
-from sqlalchemy import Connection, Engine, event
-from sqlalchemy.exc import DBAPIError, IntegrityError, SQLAlchemyError
+from sqlalchemy import URL, Connection
+from sqlalchemy.exc import DataError, DBAPIError, IntegrityError, SQLAlchemyError
 
+from reelsplit_server import metrics
+from reelsplit_server.jobs.backend import engine_of, reading, writing
+from reelsplit_server.jobs.migrating import StoreVersionError, check_version, migrate
 from reelsplit_server.jobs.records import StoredEvent
+
+__all__ = [
+    "Database",
+    "Memory",
+    "StoreUnavailableError",
+    "StoreVersionError",
+    "Transaction",
+    "migrate",
+]
 
 log = structlog.get_logger(__name__)
 T = TypeVar("T")
@@ -35,17 +42,30 @@ class StoreUnavailableError(Exception):
     """The database could not be read or written: disk full, locked, read-only, damaged."""
 
 
-class StoreVersionError(Exception):
-    """The database was made by a newer version of this program."""
+@dataclass(slots=True)
+class Memory:
+    """What the writing thread knows of the database without asking: all of it is forgotten when a
+    write is undone, and found again by the next that needs it."""
+
+    principals: dict[int, str] = field(default_factory=dict)
+    """The names of principals by their rows."""
+    waiting: Counter[str] | None = None
+    """How many jobs are PENDING, by their principals."""
+
+    def forget(self) -> None:
+        """Know nothing any more."""
+        self.principals.clear()
+        self.waiting = None
 
 
 @dataclass(slots=True)
 class Transaction:
-    """What a writing function works with: the connection, the time of the change in UTC, and the
-    events that it appends."""
+    """What a writing function works with: the connection, the time of the change in UTC, what is
+    remembered from others, and the events that it appends."""
 
     connection: Connection
     now: datetime
+    memory: Memory
     events: list[StoredEvent] = field(default_factory=list)
 
 
@@ -56,19 +76,20 @@ class _Write(Generic[T]):
     future: asyncio.Future[T]
 
     def settle(self, result: T | None, error: BaseException | None) -> None:
-        def done() -> None:
-            if self.future.cancelled():
-                return
-            if error is not None:
-                self.future.set_exception(error)
-            else:
-                self.future.set_result(result)  # type: ignore[arg-type]
+        if self.future.cancelled():
+            return
+        if error is not None:
+            self.future.set_exception(error)
+        else:
+            self.future.set_result(result)  # type: ignore[arg-type]
 
-        self.loop.call_soon_threadsafe(done)
+
+_Settled = tuple[_Write[Any], Any, BaseException | None]
 
 
 class Database:
-    """A SQLite database in WAL mode with full synchronisation.
+    """A SQLite database in WAL mode with full synchronisation, given by its path; or another that
+    SQLAlchemy has a URL for.
 
     ``on_commit`` is called on the event loop with the events of each write, in the order of the
     commits and before the write returns to its caller. ``clock`` tells the time in UTC.
@@ -76,14 +97,19 @@ class Database:
 
     def __init__(
         self,
-        path: Path,
+        place: Path | URL,
         on_commit: Callable[[list[StoredEvent]], None],
         clock: Callable[[], datetime],
     ) -> None:
-        self._path = path
+        self._path = place if isinstance(place, Path) else None
         self._on_commit = on_commit
         self._clock = clock
-        self._engine = _engine(path)
+        url = URL.create("sqlite", database=str(place)) if isinstance(place, Path) else place
+        self._engine = engine_of(url)
+        self._reading, self._writing = reading(self._engine), writing(self._engine)
+        self._memory = Memory()
+        self.takes_writes = True
+        """Whether the last commit was made."""
         self._queue: queue.SimpleQueue[_Write[Any] | None] = queue.SimpleQueue()
         self._thread = threading.Thread(target=self._work, name="store-writer", daemon=True)
         self._readers = ThreadPoolExecutor(4, thread_name_prefix="store-reader")
@@ -94,10 +120,11 @@ class Database:
         A database that is ``shared`` with a server that runs is taken as it is; raises
         `StoreVersionError` where that is of another version.
         """
-        # It holds what its users submit, and the key of their tokens.
-        os.close(os.open(self._path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600))
+        if self._path is not None:
+            # It holds what its users submit, and the key of their tokens.
+            os.close(os.open(self._path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600))
         try:
-            (_check_version if shared else migrate)(self._engine)
+            (check_version if shared else migrate)(self._engine)
         except SQLAlchemyError as error:
             raise StoreUnavailableError(f"the database cannot be used: {error}") from error
         self._thread.start()
@@ -127,8 +154,7 @@ class Database:
 
         def work() -> T:
             try:
-                with self._engine.connect() as connection:
-                    connection.exec_driver_sql("BEGIN")
+                with self._reading.connect() as connection, connection.begin():
                     return function(connection)
             except SQLAlchemyError as error:
                 raise StoreUnavailableError(str(error)) from error
@@ -154,87 +180,58 @@ class Database:
             self._commit(batch)
 
     def _commit(self, batch: list[_Write[Any]]) -> None:
-        settled: list[tuple[_Write[Any], Any, BaseException | None]] = []
+        settled: list[_Settled] = []
         events: list[StoredEvent] = []
+        started = time.perf_counter()
         try:
-            with self._engine.connect() as connection:
-                connection.exec_driver_sql("BEGIN IMMEDIATE")
+            with self._writing.connect() as connection, connection.begin() as whole:
                 # One that is alone needs no savepoint: with it, all is undone.
                 alone = len(batch) == 1
                 for write in batch:
-                    transaction = Transaction(connection, self._clock())
-                    try:
-                        with nullcontext() if alone else connection.begin_nested():
-                            result = write.function(transaction)
-                    except Exception as error:
-                        if isinstance(error, DBAPIError) and not isinstance(error, IntegrityError):
-                            raise
-                        # Told to the one caller whose function it was.
-                        settled.append((write, None, error))
-                    else:
-                        settled.append((write, result, None))
+                    transaction = Transaction(connection, self._clock(), self._memory)
+                    settled.append(_run(write, transaction, savepoint=not alone))
+                    if settled[-1][2] is None:
                         events += transaction.events
-                undone = alone and settled[0][2] is not None
-                connection.exec_driver_sql("ROLLBACK" if undone else "COMMIT")
+                if alone and settled[0][2] is not None:
+                    whole.rollback()
+            self.takes_writes = True
+            metrics.committed(len(batch), time.perf_counter() - started)
         except Exception as error:
+            metrics.not_committed()
             log.error("store_write_failed", error=str(error))
+            self._memory.forget()
+            self.takes_writes = False
             unavailable = StoreUnavailableError(str(error))
-            for write in batch:
-                write.settle(None, unavailable)
-            return
-        if events:
-            batch[0].loop.call_soon_threadsafe(self._on_commit, events)
-        for write, result, failure in settled:
-            write.settle(result, failure)
+            events, settled = [], [(write, None, unavailable) for write in batch]
+        # One call for all, since each wakes the loop.
+        batch[0].loop.call_soon_threadsafe(self._tell, events, settled)
+
+    def _tell(self, events: list[StoredEvent], settled: list[_Settled]) -> None:
+        try:
+            if events:
+                self._on_commit(events)
+        finally:
+            for write, result, error in settled:
+                write.settle(result, error)
 
 
-def _engine(path: Path) -> Engine:
-    engine = sqlalchemy.create_engine(
-        f"sqlite:///{path}", connect_args={"check_same_thread": False, "timeout": 30}
-    )
-
-    @event.listens_for(engine, "connect")
-    def prepare(connection: sqlite3.Connection, _record: object) -> None:
-        # Transactions are begun by us, not guessed by the driver.
-        connection.isolation_level = None
-        for pragma in (
-            "journal_mode=WAL",
-            "synchronous=FULL",
-            "foreign_keys=ON",
-            "busy_timeout=30000",
-        ):
-            connection.execute(f"PRAGMA {pragma}")
-
-    return engine
-
-
-def _script() -> tuple[Config, ScriptDirectory]:
-    config = Config()
-    config.set_main_option("script_location", "reelsplit_server.jobs:migrations")
-    return config, ScriptDirectory.from_config(config)
-
-
-def _check_version(engine: Engine) -> None:
-    _, script = _script()
-    with engine.connect() as connection:
-        current = MigrationContext.configure(connection).get_current_revision()
-    if current != script.get_current_head():
-        raise StoreVersionError(
-            f"the server that runs on this data folder is of another version, with schema {current}"
-        )
-
-
-def migrate(engine: Engine) -> None:
-    """Bring the database to this version's schema; raises `StoreVersionError` if it is newer."""
-    config, script = _script()
-    with engine.connect() as connection:
-        current = MigrationContext.configure(connection).get_current_revision()
-        if current is not None and current not in {r.revision for r in script.walk_revisions()}:
-            raise StoreVersionError(
-                f"the database is of schema {current}, which a newer version made: start that "
-                "version, or give another data folder"
-            )
-        config.attributes["connection"] = connection
-        connection.exec_driver_sql("BEGIN IMMEDIATE")
-        command.upgrade(config, "head")
-        connection.exec_driver_sql("COMMIT")
+def _run(write: _Write[Any], transaction: Transaction, *, savepoint: bool) -> _Settled:
+    """What came of one function; raises what concerns the whole database."""
+    connection = transaction.connection
+    # Not by SQLAlchemy, whose bookkeeping for it takes longer than most writes.
+    if savepoint:
+        connection.exec_driver_sql("SAVEPOINT one")
+    try:
+        result = write.function(transaction)
+    except Exception as error:
+        if isinstance(error, DBAPIError) and not isinstance(error, IntegrityError | DataError):
+            raise
+        if savepoint:
+            connection.exec_driver_sql("ROLLBACK TO SAVEPOINT one")
+            connection.exec_driver_sql("RELEASE SAVEPOINT one")
+        transaction.memory.forget()
+        # Told to the one caller whose function it was.
+        return write, None, error
+    if savepoint:
+        connection.exec_driver_sql("RELEASE SAVEPOINT one")
+    return write, result, None

@@ -8,6 +8,7 @@ from sqlalchemy import Connection, bindparam, insert, literal, select
 
 from reelsplit.types.event import JobEvent, JobStateChanged, SegmentChanged
 from reelsplit.types.segment import SegmentState
+from reelsplit.types.spec import JobSpec
 from reelsplit.wire import to_message
 from reelsplit_server.jobs import schema
 from reelsplit_server.jobs.database import Transaction
@@ -52,6 +53,13 @@ def told(event: JobEvent) -> int:
             return 0
 
 
+def wanted(spec: JobSpec) -> int | None:
+    """What a job's own address is told: `ENDS`, `SEGMENTS`, or None for nothing."""
+    if not spec.notify_url:
+        return None
+    return SEGMENTS if spec.notify_segments else ENDS
+
+
 class Concerned(NamedTuple):
     """Whose a job is, and who is to be told of it; the last three are those of the account-wide
     address, where there is one."""
@@ -69,16 +77,17 @@ def concerned(connection: Connection, job_id: str) -> Concerned:
     return Concerned(*connection.execute(_CONCERNED, {"of_job": job_id}).one())
 
 
-def enqueue(transaction: Transaction, row: Concerned, event: JobEvent) -> None:
+def enqueue(transaction: Transaction, event: JobEvent) -> None:
     """Put an event into the outbox, once for each address that wants it."""
     kind = told(event)
     if not kind:
         return
+    connection = transaction.connection
+    row = concerned(connection, event.job_id)
     to_account = row.tells_ends if kind == ENDS else row.tells_segments
     to_job = (row.notifies or 0) >= kind
     if not (to_job or to_account):
         return
-    connection = transaction.connection
     spec = load_job(connection, event.job_id).spec
     now = micros(transaction.now)
     values = {

@@ -4,30 +4,70 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from sqlalchemy import Connection, func, select
+from sqlalchemy import Connection, bindparam, func, select
 
 from reelsplit.types.job import JobState
 from reelsplit.types.segment import Segment, SegmentState
 from reelsplit.types.spec import ReportKind
 from reelsplit_server.jobs import schema
+from reelsplit_server.jobs.backlog import Queued
 from reelsplit_server.jobs.database import Database
-from reelsplit_server.jobs.records import JobFilter, JobRecord, StoredEvent
+from reelsplit_server.jobs.records import JobFilter, JobRecord, KeptEvent, Standing, StoredEvent
 from reelsplit_server.jobs.rows import (
+    NoSuchJobError,
     event_record,
     events_query,
     job_record,
     jobs_query,
+    kept_event,
     load_job,
     load_segment,
     micros,
     segment_record,
+    time_of,
 )
 
 _MOST_BYTES = 2 * 2**20
 """What the specs or segments of one page may take together: a message must hold the page."""
 
-FORGOTTEN = "forgotten_position"
-"""The property that says up to where the log has lost events, with jobs that were deleted."""
+_FORGOTTEN = "forgotten_position"
+"""The property that said up to where the log has lost events when that was not yet told apart by
+principals."""
+
+
+def forgotten_of(owner: int | None) -> str:
+    """The property that says up to where the log has lost events of the jobs of a principal, given
+    by its row, or of any where it is None: they went with jobs that were deleted."""
+    return f"{_FORGOTTEN}:{'all' if owner is None else owner}"
+
+
+_STANDING = (
+    select(
+        *(
+            schema.jobs.c[name]
+            for name in (
+                "job_id",
+                "state",
+                "percent",
+                "plan_complete",
+                "segment_count",
+                "published_count",
+                "failed_count",
+                "last_sequence",
+            )
+        ),
+        schema.principals.c.name.label("principal"),
+    )
+    .join(schema.principals)
+    .where(schema.jobs.c.job_id == bindparam("of_job"))
+)
+_KEPT = (
+    select(schema.events)
+    .where(schema.events.c.job_id == bindparam("of_job"))
+    .where(schema.events.c.sequence > bindparam("after"))
+    .order_by(schema.events.c.sequence)
+    .limit(bindparam("size"))
+)
 
 
 class Reading:
@@ -96,16 +136,36 @@ class Reading:
 
         return await self._database.read(work)
 
-    async def active(self) -> list[JobRecord]:
-        """All jobs that have not ended, the oldest first."""
+    async def queued(self) -> list[Queued]:
+        """All jobs that wait to be begun, without their specs."""
+        jobs = schema.jobs.c
+        query = (
+            select(jobs.job_id, schema.principals.c.name, jobs.priority, jobs.create_time)
+            .join(schema.principals)
+            .where(jobs.state == JobState.PENDING.value)
+        )
 
-        def work(connection: Connection) -> list[JobRecord]:
-            waiting = [s.value for s in (JobState.PENDING, JobState.RUNNING, JobState.CANCELLING)]
-            query = jobs_query().where(schema.jobs.c.state.in_(waiting))
-            order = (schema.jobs.c.create_time, schema.jobs.c.job_id)
-            return [job_record(row) for row in connection.execute(query.order_by(*order))]
+        def work(connection: Connection) -> list[Queued]:
+            return [
+                Queued(
+                    job_id=job_id,
+                    principal=principal,
+                    priority=priority,
+                    create_time=time_of(created),
+                )
+                for job_id, principal, priority, created in connection.execute(query)
+            ]
 
         return await self._database.read(work)
+
+    async def unfinished(self) -> list[JobRecord]:
+        """All jobs that were begun and have not ended, the oldest first."""
+        begun = [state.value for state in (JobState.RUNNING, JobState.CANCELLING)]
+        query = jobs_query().where(schema.jobs.c.state.in_(begun))
+        order = (schema.jobs.c.create_time, schema.jobs.c.job_id)
+        return await self._database.read(
+            lambda c: [job_record(row) for row in c.execute(query.order_by(*order))]
+        )
 
     async def segments(
         self,
@@ -144,6 +204,21 @@ class Reading:
 
         return await self._database.read(lambda c: load_segment(c, job_id, index))
 
+    async def left(self, job_id: str) -> list[tuple[Segment, str | None]]:
+        """The segments that a server which is gone may have left something of, each with the
+        checksum that its last attempt was about to publish: those that were being made, and those
+        that wait to be made again, where an attempt came so far."""
+        table = schema.segments
+        states = (SegmentState.RUNNING.value, SegmentState.PLANNED.value)
+        query = (
+            select(table)
+            .where(table.c.job_id == job_id, table.c.state.in_(states))
+            .where((table.c.state == SegmentState.RUNNING.value) | table.c.intent.is_not(None))
+            .order_by(table.c.idx)
+        )
+        rows = await self._database.read(lambda c: c.execute(query).all())
+        return [(segment_record(row), row.intent) for row in rows]
+
     async def report_intents(self, job_id: str) -> dict[ReportKind, str]:
         """The checksums of the reports that the analysis of a job was about to publish, or did."""
         table = schema.report_intents.c
@@ -180,16 +255,69 @@ class Reading:
 
         return await self._database.read(work)
 
+    async def standing(self, job_id: str) -> Standing:
+        """How far a job is, without what takes long to read; raises `NoSuchJobError`."""
+
+        def work(connection: Connection) -> Standing:
+            row = connection.execute(_STANDING, {"of_job": job_id}).mappings().one_or_none()
+            if row is None:
+                raise NoSuchJobError(job_id)
+            return Standing(**{**row, "state": JobState(row["state"])})
+
+        return await self._database.read(work)
+
+    async def kept_events(self, job_id: str, after: int, size: int) -> list[KeptEvent]:
+        """At most ``size`` events of a job behind a sequence number, as they are kept."""
+        values = {"of_job": job_id, "after": after, "size": size}
+
+        def work(connection: Connection) -> list[KeptEvent]:
+            return [kept_event(row) for row in connection.execute(_KEPT, values)]
+
+        return await self._database.read(work)
+
+    async def all_kept_events(
+        self, principal: str | None, after: int, size: int
+    ) -> list[KeptEvent]:
+        """At most ``size`` events of all jobs of a principal, or of any where it is None, behind a
+        position of the log, as they are kept."""
+        table = schema.events.c
+        query = events_query().where(table.position > after)
+        if principal is not None:
+            query = query.where(schema.principals.c.name == principal)
+        query = query.order_by(table.position).limit(size)
+
+        def work(connection: Connection) -> list[KeptEvent]:
+            return [kept_event(row) for row in connection.execute(query)]
+
+        return await self._database.read(work)
+
+    async def labels(self, job_id: str) -> dict[str, str]:
+        """The labels of a job; none where there is no such job."""
+        table = schema.job_labels.c
+        query = select(table.key, table.value).where(table.job_id == job_id)
+        rows = await self._database.read(lambda c: c.execute(query).all())
+        return {row.key: row.value for row in rows}
+
     async def last_position(self) -> int:
         """The position of the newest event of all, those that were deleted included."""
         query = select(func.max(schema.events.c.position))
         newest = await self._database.read(lambda c: c.execute(query).scalar_one() or 0)
-        return max(newest, await self.forgotten_position())
+        return max(newest, await self.forgotten_position(None))
 
-    async def forgotten_position(self) -> int:
-        """The position of the newest event that went with a job that was deleted."""
-        table = schema.properties.c
-        query = select(table.value).where(table.name == FORGOTTEN)
-        return int(
-            await self._database.read(lambda c: c.execute(query).scalar_one_or_none()) or b"0"
-        )
+    async def forgotten_position(self, principal: str | None) -> int:
+        """The position of the newest event that went with a job that was deleted: one of this
+        principal, or of any where it is None."""
+        table, principals = schema.properties.c, schema.principals.c
+
+        def work(connection: Connection) -> int:
+            owner = None
+            if principal is not None:
+                of_name = select(principals.principal_id).where(principals.name == principal)
+                owner = connection.execute(of_name).scalar_one_or_none()
+            names = [_FORGOTTEN]
+            if principal is None or owner is not None:
+                names.append(forgotten_of(owner))
+            query = select(table.value).where(table.name.in_(names))
+            return max((int(value) for value in connection.execute(query).scalars()), default=0)
+
+        return await self._database.read(work)

@@ -12,11 +12,13 @@ from sqlalchemy import Connection, Row, Select, bindparam, select
 from reelsplit.types.event import JobEvent
 from reelsplit.types.job import Job, JobState
 from reelsplit.types.segment import Segment, SegmentState
-from reelsplit.types.spec import JobSpec
+from reelsplit.types.spec import JobSpec, UserDefined
 from reelsplit.v1 import event_pb2, job_pb2, segment_pb2, spec_pb2
 from reelsplit.wire import from_message, to_message
 from reelsplit_server.jobs import schema
-from reelsplit_server.jobs.records import JobRecord, StoredEvent
+from reelsplit_server.jobs.records import JobRecord, KeptEvent, StoredEvent
+
+_MANY = 200
 
 
 class NoSuchJobError(Exception):
@@ -28,11 +30,19 @@ def micros(time: datetime) -> int:
     return (time - datetime(1970, 1, 1, tzinfo=UTC)) // timedelta(microseconds=1)
 
 
-def from_micros(value: int | None) -> datetime | None:
+def time_of(value: int) -> datetime:
     """The time that a table holds."""
-    if value is None:
-        return None
     return datetime(1970, 1, 1, tzinfo=UTC) + timedelta(microseconds=value)
+
+
+def from_micros(value: int | None) -> datetime | None:
+    """The time that a table holds, if it holds one."""
+    return None if value is None else time_of(value)
+
+
+def is_large(spec: JobSpec) -> bool:
+    """Whether a spec takes so long to convert that others would wait for it."""
+    return isinstance(spec.mode, UserDefined) and len(spec.mode.ranges) > _MANY
 
 
 def load_job(connection: Connection, job_id: str, principal: str | None = None) -> JobRecord:
@@ -83,14 +93,12 @@ _SEGMENT = select(schema.segments).where(
 def job_record(row: Row[Any]) -> JobRecord:
     """The job of a row."""
     facts = _facts(row.facts)
-    created = from_micros(row.create_time)
-    assert created is not None
     return JobRecord(
         job_id=row.job_id,
         principal=row.principal,
         state=JobState(row.state),
-        spec=_spec(row.spec),
-        create_time=created,
+        spec=spec_of(row.spec),
+        create_time=time_of(row.create_time),
         attempt=row.attempt,
         percent=row.percent,
         plan_complete=row.plan_complete,
@@ -108,11 +116,13 @@ def job_record(row: Row[Any]) -> JobRecord:
         expire_time=from_micros(row.expire_time),
         last_sequence=row.last_sequence,
         key_id=row.key_id,
+        trace_parent=row.trace_parent,
     )
 
 
 @functools.lru_cache(maxsize=16)
-def _spec(data: bytes) -> JobSpec:
+def spec_of(data: bytes) -> JobSpec:
+    """The spec of what the column ``spec`` holds."""
     # A job is read at each of its changes, and a spec of 10,000 ranges takes long to read.
     return from_message(JobSpec, spec_pb2.JobSpec.FromString(data))
 
@@ -147,7 +157,12 @@ def segment_bytes(segment: Segment) -> bytes:
     return to_message(bare).SerializeToString()
 
 
+def kept_event(row: Row[Any]) -> KeptEvent:
+    """The event of a row, for those who only hand it on."""
+    return KeptEvent(row.position, row.job_id, row.sequence, row.data)
+
+
 def event_record(row: Row[Any]) -> StoredEvent:
     """The event of a row."""
     event = from_message(JobEvent, event_pb2.JobEvent.FromString(row.data))
-    return StoredEvent(position=row.position, principal=row.principal, event=event)
+    return StoredEvent(position=row.position, principal=row.principal, event=event, data=row.data)

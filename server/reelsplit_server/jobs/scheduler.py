@@ -5,25 +5,29 @@ from __future__ import annotations
 import asyncio
 import dataclasses
 import functools
-import heapq
 import shutil
+import sys
 import time
 from collections import Counter
-from collections.abc import Callable, Coroutine, Sequence
+from collections.abc import Awaitable, Callable, Coroutine, Sequence
 from datetime import timedelta
+from typing import Any
 
 import structlog
 
 from reelsplit.types.error import Error
 from reelsplit.types.job import JobState, Report
 from reelsplit.types.segment import Segment, SegmentState
+from reelsplit_server import metrics
 from reelsplit_server.engine import seam
+from reelsplit_server.jobs import traces
 from reelsplit_server.jobs.active import ANALYSIS, ActiveJob
+from reelsplit_server.jobs.backlog import Backlog, Queued
 from reelsplit_server.jobs.database import StoreUnavailableError
 from reelsplit_server.jobs.failures import internal, store_unavailable, too_late
 from reelsplit_server.jobs.grouping import together
 from reelsplit_server.jobs.log import EventLog
-from reelsplit_server.jobs.patience import kept
+from reelsplit_server.jobs.patience import Patience
 from reelsplit_server.jobs.records import JobRecord
 from reelsplit_server.jobs.rows import NoSuchJobError
 from reelsplit_server.jobs.store import Store
@@ -31,10 +35,19 @@ from reelsplit_server.jobs.transitions import TransitionError
 from reelsplit_server.jobs.units import Limits, Units
 
 log = structlog.get_logger(__name__)
+_CLEARING = 5.0
+"""Seconds for which the end of a job waits that an earlier server was stopping, until it is cleared
+up behind that."""
+_MOST_TURNS = 1000
+"""Callers whose last turns are remembered while they have nothing to do."""
 
 
 class Scheduler:
-    """Runs the units of all jobs on an engine. All calls come from one event loop."""
+    """Runs the units of all jobs on an engine. All calls come from one event loop.
+
+    At most ``most_running`` jobs run at once, and ``most_running_of_one`` of each caller; those
+    beyond wait.
+    """
 
     def __init__(
         self,
@@ -43,20 +56,29 @@ class Scheduler:
         engine: seam.Engine,
         limits: Limits,
         clock: Callable[[], float] = time.monotonic,
+        *,
+        most_running: int | None = None,
+        most_running_of_one: int | None = None,
     ) -> None:
         self._store = store
         self._events = events
         self._engine = engine
         self._limits = limits
-        self._units = Units(store, events, engine, limits, clock, self)
-        self._pending: dict[str, list[tuple[int, float, str]]] = {}
-        self._turns: Counter[str] = Counter()
+        self._patience = Patience()
+        self._units = Units(store, events, engine, limits, clock, self, self._patience)
+        self._most_running = most_running or sys.maxsize
+        self._most_running_of_one = most_running_of_one or sys.maxsize
+        self._backlog = Backlog()
+        self._turn = 0
+        self._turns: dict[str, int] = {}
+        """When each caller had its last turn."""
         self._jobs: dict[str, ActiveJob] = {}
         self._work: set[asyncio.Task[None]] = set()
         self._busy: dict[tuple[str, int], tuple[str, int]] = {}
         """The jobs and keys of the units that hold a worker, each with the first of those that
         hold the same."""
         self._endings: set[asyncio.Task[None]] = set()
+        metrics.WORKERS_BUSY.set_function(lambda: len(self._workers))
         self._wake = asyncio.Event()
         self._loop: asyncio.Task[None] | None = None
         self._draining = False
@@ -65,15 +87,12 @@ class Scheduler:
 
     async def start(self) -> None:
         """Go on with what an earlier server left, and begin."""
-        for record in await self._store.active():
-            if record.state is JobState.PENDING:
-                self.add(record)
-                continue
-            await self._put_back(record)
+        for queued in await self._store.queued():
+            self._backlog.add(queued)
+        for record in await self._store.unfinished():
+            cleared = await self._put_back(record)
             if record.state is JobState.CANCELLING:
-                await self._store.change_job(
-                    record.job_id, JobState.CANCELLED, expire=_expiry(record)
-                )
+                self._ending(self._cancelled(record, cleared))
             else:
                 await self._activate(record)
         self._loop = asyncio.create_task(self._dispatch_forever())
@@ -85,27 +104,32 @@ class Scheduler:
             self._loop.cancel()
         if self._work:
             await asyncio.wait(self._work, timeout=grace)
+        self._patience.end()
         for task in self._work:
             task.cancel()
         await asyncio.gather(*self._work, *self._endings, return_exceptions=True)
 
     def add(self, record: JobRecord) -> None:
         """A job waits for its turn."""
-        priority = record.spec.priority or 0
-        entry = (-priority, record.create_time.timestamp(), record.job_id)
-        self._wait(record.principal, entry)
+        self._backlog.add(
+            Queued(
+                job_id=record.job_id,
+                principal=record.principal,
+                priority=record.spec.priority or 0,
+                create_time=record.create_time,
+            )
+        )
         self._wake.set()
-
-    def _wait(self, principal: str, entry: tuple[int, float, str]) -> None:
-        heapq.heappush(self._pending.setdefault(principal, []), entry)
 
     async def cancel(self, record: JobRecord) -> JobRecord:
         """Stop a job; answers when its workers are gone. Raises `TransitionError` where the job
         ended in the meantime."""
         if record.state is JobState.PENDING:
-            return await self._store.change_job(
+            cancelled = await self._store.change_job(
                 record.job_id, JobState.CANCELLED, expire=_expiry(record)
             )
+            self._backlog.discard(record.job_id)
+            return cancelled
         job = self._jobs.get(record.job_id)
         if job is None or job.ending:
             raise TransitionError("the job is ending already")
@@ -114,6 +138,7 @@ class Scheduler:
             job.record = await self._store.change_job(record.job_id, JobState.CANCELLING)
         except BaseException:
             job.ending = False
+            self._go_on(job)
             raise
         await self._stop_units(job)
         return await self._close(job, JobState.CANCELLED, None)
@@ -153,8 +178,7 @@ class Scheduler:
                 case str(principal):
                     await self._admit(principal)
                 case job:
-                    principal = job.record.principal
-                    self._turns[principal] = 1 + max(self._turns.values(), default=0)
+                    self._had_turn(job.record.principal)
                     self._begin_all(job, together(job, self._engine.slots))
 
     def _choose(self) -> ActiveJob | str | None:
@@ -167,13 +191,16 @@ class Scheduler:
         # Units that need their workers no more do not count.
         busy = Counter(job_id for job_id, _ in self._workers)
         shares: Counter[str] = Counter()
+        active: Counter[str] = Counter()
         for job_id, job in self._jobs.items():
             shares[job.record.principal] += busy[job_id]
+            active[job.record.principal] += 1
 
         def rank(
             principal: str, priority: int, running: int, created: float
         ) -> tuple[int, int, int, int, float]:
-            return -priority, shares[principal], self._turns[principal], running, created
+            turn = self._turns.get(principal, 0)
+            return -priority, shares[principal], turn, running, created
 
         best: ActiveJob | str | None = None
         least: tuple[int, int, int, int, float] | None = None
@@ -186,35 +213,45 @@ class Scheduler:
                 )
                 if least is None or made < least:
                     best, least = job, made
-        for principal, waiting in self._pending.items():
-            negative, created, _ = waiting[0]
+        if len(self._jobs) >= self._most_running:
+            return best
+        for principal, (negative, created, _) in self._backlog.firsts():
+            if active[principal] >= self._most_running_of_one:
+                continue
             made = rank(principal, -negative, 0, created)
             if least is None or made < least:
                 best, least = principal, made
         return best
 
+    def _had_turn(self, principal: str) -> None:
+        self._turn += 1
+        self._turns[principal] = self._turn
+        if len(self._turns) > _MOST_TURNS:
+            working = {job.record.principal for job in self._jobs.values()}
+            known = working | {name for name, _ in self._backlog.firsts()}
+            self._turns = {name: turn for name, turn in self._turns.items() if name in known}
+
     async def _admit(self, principal: str) -> None:
-        entry = heapq.heappop(self._pending[principal])
-        if not self._pending[principal]:
-            del self._pending[principal]
+        queued = self._backlog.take(principal)
         try:
-            record = await self._store.change_job(entry[2], JobState.RUNNING)
+            record = await self._store.change_job(queued.job_id, JobState.RUNNING)
         except (NoSuchJobError, TransitionError):
             # Cancelled or deleted while it waited.
             return
         except Exception:
             # Still PENDING in the store: it keeps its turn.
-            self._wait(principal, entry)
+            self._backlog.add(queued)
             raise
         await self._activate(record)
 
     async def _activate(self, record: JobRecord) -> None:
         planned: list[Segment] = []
-        while True:
+        while record.segment_count:
             after = planned[-1].index if planned else -1
-            page, total = await self._store.segments(
-                record.job_id, states=[SegmentState.PLANNED], after=after
+            look = functools.partial(
+                self._store.segments, record.job_id, states=[SegmentState.PLANNED], after=after
             )
+            page, total = await self._patience.kept(look)
             planned += page
             if not page or len(planned) >= total:
                 break
@@ -226,7 +263,7 @@ class Scheduler:
             job.deadline = asyncio.get_running_loop().call_later(
                 left, self.fail, job, too_late("job", record.spec.timeout)
             )
-        log.info("job_running", job_id=record.job_id, attempt=record.attempt)
+        log.info("job_running", job_id=record.job_id, attempt=record.attempt, **traces.ids(record))
         await self._units.tick(job, force=True)
         if record.failed_count and record.spec.fail_fast:
             self.fail(job, None)
@@ -289,7 +326,7 @@ class Scheduler:
 
     def _again(self, job: ActiveJob, key: int) -> None:
         del job.again[key]
-        if not job.ending and (key >= ANALYSIS or job.share is not None):
+        if key >= ANALYSIS or job.share is not None:
             job.waiting.append(key)
         self._end_if_done(job)
         self._wake.set()
@@ -303,9 +340,18 @@ class Scheduler:
 
     def fail(self, job: ActiveJob, error: Error | None, culprit: int | None = None) -> None:
         """End a job early; without an error, because of its segments that failed."""
-        if not job.ending and not self._draining:
+        if job.ending:
+            job.held = error, culprit
+        elif not self._draining:
             job.ending = True
             self._ending(self._fail_now(job, error, culprit))
+
+    def _go_on(self, job: ActiveJob) -> None:
+        """It could not be ended: what should have ended it meanwhile does."""
+        if job.held is not None:
+            self.fail(job, *job.held)
+        self._end_if_done(job)
+        self._wake.set()
 
     def _ending(self, work: Coroutine[None, None, None]) -> None:
         task = asyncio.create_task(work)
@@ -345,18 +391,25 @@ class Scheduler:
             metadata={} if culprit is None else {"segment_index": str(culprit)},
         )
         while True:
-            page, _ = await self._store.segments(job.record.job_id, states=[SegmentState.PLANNED])
+            look = functools.partial(
+                self._store.segments, job.record.job_id, states=[SegmentState.PLANNED]
+            )
+            page, _ = await self._patience.kept(look)
             if not page:
                 return
             for segment in page:
-                job.record, _ = await self._store.change_segment(
-                    dataclasses.replace(segment, error=error), SegmentState.FAILED
+                skip = functools.partial(
+                    self._store.change_segment,
+                    dataclasses.replace(segment, error=error),
+                    SegmentState.FAILED,
                 )
+                job.record, _ = await self._patience.kept(skip)
 
     async def _segments_failed(self, job: ActiveJob) -> Error:
-        failed, count = await self._store.segments(
-            job.record.job_id, states=[SegmentState.FAILED], size=100
+        look = functools.partial(
+            self._store.segments, job.record.job_id, states=[SegmentState.FAILED], size=100
         )
+        failed, count = await self._patience.kept(look)
         total = job.record.segment_count
         first = failed[0].error.message if failed and failed[0].error else ""
         return Error(
@@ -383,31 +436,41 @@ class Scheduler:
             error=error,
             expire=_expiry(job.record),
         )
-        record = await kept(end)
+        record = await self._patience.kept(end)
         log.info(
             "job_ended",
             job_id=record.job_id,
             state=state.value,
             reason=error.reason if error is not None else None,
+            **traces.ids(record),
         )
         self._wake.set()
         return record
 
-    async def _put_back(self, record: JobRecord) -> None:
+    async def _put_back(self, record: JobRecord) -> asyncio.Future[Any]:
+        """Put back what an earlier server was making; answers what is done when nothing of that
+        lies in the stores any more."""
+        cleared: list[Awaitable[object]] = []
         if record.spec.reports is not None and not record.plan_complete:
             intents = await self._store.report_intents(record.job_id)
             # What is listed stays.
             listed = {report.checksum for report in record.reports}
             left = {kind: mark for kind, mark in intents.items() if mark not in listed}
-            self._engine.abandon([self._units.analysis(record, intents=left)])
-        while True:
-            page, _ = await self._store.segments(record.job_id, states=[SegmentState.RUNNING])
-            if not page:
-                return
-            for segment in page:
-                _, intent = await self._store.segment(record.job_id, segment.index)
-                self._engine.abandon([self._units.unit(record, segment, intent=intent)])
+            cleared.append(self._engine.abandon([self._units.analysis(record, intents=left)]))
+        for segment, intent in await self._store.left(record.job_id):
+            cleared.append(self._engine.abandon([self._units.unit(record, segment, intent=intent)]))
+            if segment.state is SegmentState.RUNNING:
                 await self._store.change_segment(segment, SegmentState.PLANNED)
+        return asyncio.gather(*cleared)
+
+    async def _cancelled(self, record: JobRecord, cleared: asyncio.Future[Any]) -> None:
+        """End a job that an earlier server was stopping. Not before it is cleared up behind it:
+        were this server killed in between, the next would look for nothing of a job that ended."""
+        await asyncio.wait([cleared], timeout=_CLEARING)
+        end = functools.partial(
+            self._store.change_job, record.job_id, JobState.CANCELLED, expire=_expiry(record)
+        )
+        await self._patience.kept(end)
 
 
 def _expiry(record: JobRecord) -> timedelta:

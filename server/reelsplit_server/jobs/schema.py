@@ -80,6 +80,8 @@ jobs = Table(
     Column("notifies", Integer),
     # The media asset that its input was named by; the spec holds the location.
     Column("media_id", String(32)),
+    # Where the call that submitted it is in traces, as a W3C traceparent.
+    Column("trace_parent", String(64)),
     Column("create_time", Time, nullable=False),
     Column("start_time", Time),
     Column("end_time", Time),

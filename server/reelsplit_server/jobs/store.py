@@ -4,36 +4,38 @@ from __future__ import annotations
 
 import asyncio
 import dataclasses
-import secrets
+import itertools
 from collections.abc import Callable, Sequence
 from datetime import timedelta
-from typing import Any
 
-from google.protobuf.message import Message
-from sqlalchemy import Connection, Row, bindparam, delete, func, insert, select, update
+from sqlalchemy import Connection, bindparam, delete, func, insert, select, tuple_, update
 
 from reelsplit.types.error import Error
-from reelsplit.types.event import JobStateChanged, PlanCompleted, SegmentChanged, SourceOpened
+from reelsplit.types.event import PlanCompleted, SegmentChanged, SourceOpened
 from reelsplit.types.job import JobState, Report, SourceInfo
 from reelsplit.types.segment import Notice, Segment, SegmentState
 from reelsplit.types.spec import JobSpec, ReportKind
-from reelsplit.v1 import spec_pb2
 from reelsplit.wire import to_message
-from reelsplit_server.jobs import changes, exports, outbox, schema
-from reelsplit_server.jobs.database import Transaction
-from reelsplit_server.jobs.principals import principal_id
-from reelsplit_server.jobs.reading import FORGOTTEN, Reading
+from reelsplit_server import metrics
+from reelsplit_server.jobs import changes, exports, schema, traces, waiting
+from reelsplit_server.jobs.arrivals import Arrival, Arrivals, TokenReusedError, first_job
+from reelsplit_server.jobs.database import Database, Transaction
+from reelsplit_server.jobs.reading import Reading, forgotten_of
 from reelsplit_server.jobs.records import JobRecord
 from reelsplit_server.jobs.rows import (
     NoSuchJobError,
     facts_bytes,
+    is_large,
     load_job,
     load_segment,
     micros,
     segment_bytes,
     segment_record,
 )
-from reelsplit_server.jobs.transitions import check_job
+from reelsplit_server.jobs.transitions import check_job, check_segment
+from reelsplit_server.jobs.waiting import QueueFullError
+
+__all__ = ["QueueFullError", "Store", "TokenReusedError"]
 
 MEMORY_OF_TOKENS = timedelta(hours=24)
 """How long a client token is remembered after its job was deleted."""
@@ -43,6 +45,7 @@ _FINAL = frozenset({"RANGE_OUTSIDE_SOURCE", "RANGE_OVERLAPS_END"})
 """Why the plan refuses a segment; making it would not ask again."""
 
 
+_PUT_SEGMENTS = insert(schema.segments).returning(schema.segments.c.idx)
 _STATE = select(schema.segments.c.state).where(
     schema.segments.c.job_id == bindparam("of_job"),
     schema.segments.c.idx == bindparam("of_index"),
@@ -55,6 +58,19 @@ _INTEND = (
     )
     .values(intent=bindparam("new_intent"))
 )
+_MOST_SWEPT = 1000
+"""About how many events and segments, or tokens, one sweep forgets."""
+_DUE = (
+    select(
+        schema.jobs.c.job_id,
+        schema.jobs.c.state,
+        schema.jobs.c.segment_count,
+        schema.jobs.c.last_sequence,
+    )
+    .where(schema.jobs.c.expire_time < bindparam("of_time"))
+    .order_by(schema.jobs.c.expire_time)
+    .limit(200)
+)
 _RAISE_PERCENT = (
     update(schema.jobs)
     .where(
@@ -65,20 +81,12 @@ _RAISE_PERCENT = (
 )
 
 
-class TokenReusedError(Exception):
-    """The client token belongs to a job with another request."""
-
-    def __init__(self, job_id: str) -> None:
-        super().__init__(job_id)
-        self.job_id = job_id
-
-
-class QueueFullError(Exception):
-    """As many jobs wait as may."""
-
-
 class Store(Reading):
     """The jobs of all principals: reading, and every change."""
+
+    def __init__(self, database: Database) -> None:
+        super().__init__(database)
+        self._arrivals = Arrivals(database)
 
     async def add(
         self,
@@ -88,78 +96,37 @@ class Store(Reading):
         spec: JobSpec,
         *,
         most_waiting: int,
+        most_of_one: int | None = None,
         key_id: str | None = None,
         media_id: str | None = None,
+        trace_parent: str | None = None,
     ) -> JobRecord:
         """Keep a new job, or answer the one that this client token made. ``key_id`` is the access
         key that signs its callbacks; ``media_id`` the asset that the request names its input by,
         whose location stands in the spec.
 
         Raises `TokenReusedError` where the token was used with another request, and
-        `QueueFullError` where ``most_waiting`` jobs wait already.
+        `QueueFullError` where ``most_waiting`` jobs wait already, or ``most_of_one`` of this
+        principal.
         """
-        sent, kept = await asyncio.to_thread(lambda: (to_message(request), to_message(spec)))
-
-        def work(transaction: Transaction) -> JobRecord:
-            connection = transaction.connection
-            owner = principal_id(transaction, principal)
-            if client_token:
-                row = connection.execute(
-                    select(schema.tokens).where(
-                        schema.tokens.c.principal_id == owner,
-                        schema.tokens.c.client_token == client_token,
-                    )
-                ).one_or_none()
-                if row is not None:
-                    return _first_job(connection, row, sent)
-            waiting = connection.execute(
-                select(func.count())
-                .select_from(schema.jobs)
-                .where(schema.jobs.c.state == JobState.PENDING.value)
-            ).scalar_one()
-            if waiting >= most_waiting:
-                raise QueueFullError
-            now = transaction.now
-            job_id = secrets.token_hex(16)
-            connection.execute(
-                insert(schema.jobs).values(
-                    job_id=job_id,
-                    principal_id=owner,
-                    state=JobState.PENDING.value,
-                    spec=kept.SerializeToString(),
-                    priority=spec.priority or 0,
-                    attempt=1,
-                    percent=0.0,
-                    plan_complete=False,
-                    segment_count=0,
-                    published_count=0,
-                    failed_count=0,
-                    facts=b"",
-                    last_sequence=0,
-                    key_id=key_id,
-                    notifies=_notifies(spec),
-                    media_id=media_id,
-                    create_time=micros(now),
-                )
+        if is_large(request):
+            sent, kept = await asyncio.to_thread(lambda: (to_message(request), to_message(spec)))
+        else:
+            sent, kept = to_message(request), to_message(spec)
+        return await self._arrivals.add(
+            Arrival(
+                principal=principal,
+                client_token=client_token,
+                sent=sent,
+                kept=kept.SerializeToString(),
+                spec=spec,
+                key_id=key_id,
+                media_id=media_id,
+                trace_parent=trace_parent,
+                most_waiting=most_waiting,
+                most_of_one=most_of_one,
             )
-            if spec.labels:
-                connection.execute(
-                    insert(schema.job_labels),
-                    [{"job_id": job_id, "key": k, "value": v} for k, v in spec.labels.items()],
-                )
-            if client_token:
-                connection.execute(
-                    insert(schema.tokens).values(
-                        principal_id=owner,
-                        client_token=client_token,
-                        job_id=job_id,
-                        request=sent.SerializeToString(),
-                    )
-                )
-            changes.append(transaction, job_id, JobStateChanged(state=JobState.PENDING, attempt=1))
-            return load_job(connection, job_id)
-
-        return await self._database.write(work)
+        )
 
     async def first(self, principal: str, client_token: str, request: JobSpec) -> JobRecord | None:
         """The job that this client token made, where it made one; raises `TokenReusedError`."""
@@ -173,7 +140,7 @@ class Store(Reading):
 
         def work(connection: Connection) -> JobRecord | None:
             row = connection.execute(query).one_or_none()
-            return None if row is None else _first_job(connection, row, sent)
+            return None if row is None else first_job(connection, row.job_id, row.request, sent)
 
         return await self._database.read(work)
 
@@ -200,9 +167,11 @@ class Store(Reading):
         expire: timedelta | None = None,
     ) -> JobRecord:
         """Bring a job to another state; raises `TransitionError` where that is not allowed."""
-        return await self._database.write(
+        record = await self._database.write(
             lambda t: changes.change_job(t, job_id, state, error=error, expire=expire)
         )
+        traces.ended(record)
+        return record
 
     async def source_opened(self, job_id: str, source: SourceInfo, pin: str) -> JobRecord:
         """Keep what the source turned out to be, and its state: the first one, for good."""
@@ -231,31 +200,40 @@ class Store(Reading):
             record = load_job(transaction.connection, job_id)
             now = transaction.now
             fresh = [segment for segment in planned if segment.index >= record.segment_count]
-            failed = 0
+            rows: list[dict[str, object]] = []
+            happened: list[SegmentChanged] = []
             for segment in fresh:
-                known = dataclasses.replace(
-                    segment, job_id=job_id, state=SegmentState.PLANNED, create_time=now
+                last = known = dataclasses.replace(
+                    segment, job_id=job_id, state=SegmentState.PLANNED, error=None, create_time=now
                 )
-                bare = dataclasses.replace(known, error=None)
-                transaction.connection.execute(
-                    insert(schema.segments).values(
-                        job_id=job_id,
-                        idx=segment.index,
-                        state=SegmentState.PLANNED.value,
-                        data=segment_bytes(bare),
+                happened.append(SegmentChanged(segment=known))
+                if segment.error is not None:
+                    check_segment(SegmentState.PLANNED, SegmentState.FAILED)
+                    last = dataclasses.replace(
+                        known, state=SegmentState.FAILED, error=segment.error, end_time=now
                     )
+                    happened.append(SegmentChanged(previous_state=known.state, segment=last))
+                rows.append(
+                    {
+                        "job_id": job_id,
+                        "idx": last.index,
+                        "state": last.state.value,
+                        "data": segment_bytes(last),
+                    }
                 )
-                changes.append(transaction, job_id, SegmentChanged(segment=bare))
-                if known.error is not None:
-                    failed += 1
-                    ended = dataclasses.replace(known, state=SegmentState.FAILED, end_time=now)
-                    changes.put_segment(transaction, SegmentState.PLANNED, ended)
             if fresh:
+                transaction.connection.execute(_PUT_SEGMENTS, rows)
                 changes.update_job(
                     transaction,
                     job_id,
                     segment_count=record.segment_count + len(fresh),
-                    failed_count=record.failed_count + failed,
+                    failed_count=record.failed_count + len(happened) - len(fresh),
+                    last_sequence=record.last_sequence + len(happened),
+                )
+                numbers = itertools.count(record.last_sequence + 1)
+                changes.put_events(
+                    transaction,
+                    [(job_id, record.principal, next(numbers), event) for event in happened],
                 )
             return load_job(transaction.connection, job_id)
 
@@ -347,14 +325,22 @@ class Store(Reading):
 
         await self._database.write(work)
 
-    async def retry(self, job_id: str, retry_token: str) -> JobRecord:
+    async def retry(
+        self,
+        job_id: str,
+        retry_token: str,
+        *,
+        most_waiting: int | None = None,
+        most_of_one: int | None = None,
+    ) -> JobRecord:
         """Put an ended job back in the queue, with its failed segments planned again, but for those
         that the source itself rules out.
 
-        Answers the job unchanged where this token retried it already.
+        Answers the job unchanged where this token retried it already. Raises `TransitionError`,
+        and `QueueFullError` as `add` does.
         """
 
-        def work(transaction: Transaction) -> JobRecord:
+        def work(transaction: Transaction) -> JobRecord | QueueFullError:
             connection = transaction.connection
             table = schema.jobs
             seen = connection.execute(
@@ -364,6 +350,8 @@ class Store(Reading):
             if retry_token and seen == retry_token:
                 return record
             check_job(record.state, JobState.PENDING)
+            if full := waiting.refusal(transaction, record.principal, most_waiting, most_of_one):
+                return full
             rows = connection.execute(
                 select(schema.segments).where(
                     schema.segments.c.job_id == job_id,
@@ -391,39 +379,47 @@ class Store(Reading):
                 expire_time=None,
             )
 
-        return await self._database.write(work)
+        made = await self._database.write(work)
+        if isinstance(made, QueueFullError):
+            raise made
+        return made
 
     async def delete(self, principal: str, job_id: str) -> None:
         """Forget a job and its events; its client token is remembered for a day."""
 
-        def work(transaction: Transaction) -> None:
-            connection = transaction.connection
-            load_job(connection, job_id, principal)
-            _delete(transaction, job_id)
+        def work(transaction: Transaction) -> JobState:
+            record = load_job(transaction.connection, job_id, principal)
+            _delete(transaction, [job_id])
+            waiting.moved(transaction, record.principal, record.state, None)
+            return record.state
 
-        await self._database.write(work)
+        state = await self._database.write(work)
+        metrics.JOBS.labels(state.value).dec()
 
     async def sweep(self) -> list[str]:
-        """Forget jobs and client tokens whose time is over; answers the ids of the jobs."""
+        """Forget some of the jobs whose time is over, and client tokens; answers the ids of the
+        jobs. Others need not wait long for it, so it is called until it answers none."""
 
-        def work(transaction: Transaction) -> list[str]:
-            connection = transaction.connection
-            now = micros(transaction.now)
-            jobs, tokens = schema.jobs.c, schema.tokens
-            due = select(jobs.job_id).where(jobs.expire_time < now).limit(1000)
-            expired = list(connection.execute(due).scalars())
-            for job_id in expired:
-                _delete(transaction, job_id)
-            connection.execute(delete(tokens).where(tokens.c.forget_time < now))
+        def work(transaction: Transaction) -> dict[str, str]:
+            connection, expired, size = transaction.connection, dict[str, str](), 0
+            for row in connection.execute(_DUE, {"of_time": micros(transaction.now)}).all():
+                size += row.last_sequence + row.segment_count
+                if expired and size > _MOST_SWEPT:
+                    break
+                expired[row.job_id] = row.state
+            if expired:
+                _delete(transaction, list(expired))
+            _forget_tokens(transaction)
             return expired
 
-        return await self._database.write(work)
+        forgotten = await self._database.write(work)
+        for state in forgotten.values():
+            metrics.JOBS.labels(state).dec()
+        return list(forgotten)
 
-
-def _notifies(spec: JobSpec) -> int | None:
-    if not spec.notify_url:
-        return None
-    return outbox.SEGMENTS if spec.notify_segments else outbox.ENDS
+    async def sweep_tokens(self) -> int:
+        """Forget some of the client tokens whose time is over; answers how many."""
+        return await self._database.write(_forget_tokens)
 
 
 def _change_segment(
@@ -463,35 +459,45 @@ def _change_segment(
     return record, changed
 
 
-def _first_job(connection: Connection, row: Row[Any], sent: Message) -> JobRecord:
-    # Compared as messages, since the order of a map's bytes is not fixed.
-    if spec_pb2.JobSpec.FromString(row.request) != sent:
-        raise TokenReusedError(row.job_id)
-    try:
-        return load_job(connection, row.job_id)
-    except NoSuchJobError:
-        # The job was deleted: the token may not make another for a day.
-        raise TokenReusedError(row.job_id) from None
-
-
-def _delete(transaction: Transaction, job_id: str) -> None:
+def _delete(transaction: Transaction, job_ids: Sequence[str]) -> None:
     connection, tokens, events = transaction.connection, schema.tokens, schema.events
-    last = connection.execute(
-        select(func.max(events.c.position)).where(events.c.job_id == job_id)
-    ).scalar_one()
-    _forget_up_to(connection, last or 0)
+    jobs = schema.jobs.c
+    lasts = connection.execute(
+        select(jobs.principal_id, func.max(events.c.position))
+        .join(schema.events, events.c.job_id == jobs.job_id)
+        .where(jobs.job_id.in_(job_ids))
+        .group_by(jobs.principal_id)
+    ).all()
+    for owner, last in lasts:
+        _forget_up_to(connection, forgotten_of(owner), last)
+    _forget_up_to(connection, forgotten_of(None), max((last for _, last in lasts), default=0))
     forget = micros(transaction.now + MEMORY_OF_TOKENS)
-    connection.execute(update(tokens).where(tokens.c.job_id == job_id).values(forget_time=forget))
-    connection.execute(delete(schema.jobs).where(schema.jobs.c.job_id == job_id))
+    connection.execute(
+        update(tokens).where(tokens.c.job_id.in_(job_ids)).values(forget_time=forget)
+    )
+    connection.execute(delete(schema.jobs).where(jobs.job_id.in_(job_ids)))
 
 
-def _forget_up_to(connection: Connection, position: int) -> None:
-    """Keep the place in the log up to which events may be missing."""
+def _forget_tokens(transaction: Transaction) -> int:
+    tokens = schema.tokens.c
+    old = (
+        select(tokens.principal_id, tokens.client_token)
+        .where(tokens.forget_time < micros(transaction.now))
+        .limit(_MOST_SWEPT)
+    )
+    place = tuple_(tokens.principal_id, tokens.client_token)
+    done = transaction.connection.execute(delete(schema.tokens).where(place.in_(old)))
+    return done.rowcount
+
+
+def _forget_up_to(connection: Connection, name: str, position: int) -> None:
+    """Keep, as the property of this name, the place in the log up to which events may be
+    missing."""
     table = schema.properties
     known = connection.execute(
-        select(table.c.value).where(table.c.name == FORGOTTEN)
+        select(table.c.value).where(table.c.name == name)
     ).scalar_one_or_none()
     if known is None:
-        connection.execute(insert(table).values(name=FORGOTTEN, value=b"0"))
+        connection.execute(insert(table).values(name=name, value=b"0"))
     value = str(max(position, int(known or b"0"))).encode()
-    connection.execute(update(table).where(table.c.name == FORGOTTEN).values(value=value))
+    connection.execute(update(table).where(table.c.name == name).values(value=value))

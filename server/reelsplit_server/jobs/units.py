@@ -23,7 +23,8 @@ from reelsplit_server.jobs.active import ANALYSIS, ActiveJob, length
 from reelsplit_server.jobs.database import StoreUnavailableError
 from reelsplit_server.jobs.failures import store_unavailable, too_late, worker_died
 from reelsplit_server.jobs.log import EventLog
-from reelsplit_server.jobs.patience import kept
+from reelsplit_server.jobs.observed import Observed
+from reelsplit_server.jobs.patience import Patience
 from reelsplit_server.jobs.records import JobRecord
 from reelsplit_server.jobs.store import Store
 
@@ -31,6 +32,12 @@ log = structlog.get_logger(__name__)
 _TICK = 0.25
 """The shortest time between two progress ticks of a job, in seconds."""
 _MOST_DELAY = 30.0
+_MOST_LATE = 2
+"""How often a unit is tried that takes too long."""
+_TURN = 3.0
+"""Seconds after which what helps an analysis lets other units have their turn."""
+_FIRST_TURN = 0.5
+"""The same while no segment is known: the first one is waited for."""
 _PAUSE = 0.5
 """How long a unit waits that had nothing to do for a while, in seconds."""
 
@@ -71,7 +78,9 @@ class Units:
         limits: Limits,
         clock: Callable[[], float],
         host: Host,
+        patience: Patience,
     ) -> None:
+        self._kept = patience.kept
         self._store = store
         self._events = events
         self._engine = engine
@@ -83,7 +92,8 @@ class Units:
         """Open the source and keep the segments that are found."""
         intents: Mapping[ReportKind, str] = {}
         if job.record.spec.reports is not None:
-            intents = await self._store.report_intents(job.record.job_id)
+            look = functools.partial(self._store.report_intents, job.record.job_id)
+            intents = await self._kept(look)
         unit = self.analysis(
             job.record, threads=threads, intents=intents, helpers=self._engine.slots - 1
         )
@@ -91,7 +101,10 @@ class Units:
         async def on_report(report: seam.Report) -> None:
             match report:
                 case seam.Opened(source=source, pin=pin):
-                    job.record = await self._store.source_opened(job.record.job_id, source, pin)
+                    opened = functools.partial(
+                        self._store.source_opened, job.record.job_id, source, pin
+                    )
+                    job.record = await self._kept(opened)
                     job.meter.source(source.duration)
                 case seam.Planned(segments=segments):
                     await self._planned(job, segments)
@@ -103,9 +116,15 @@ class Units:
                     job.meter.analysed(self._clock(), fraction, frames)
                     await self.tick(job)
                 case seam.PublishingReport(report=kind, checksum=checksum):
-                    await self._store.intend_report(job.record.job_id, kind, checksum)
+                    intend = functools.partial(
+                        self._store.intend_report, job.record.job_id, kind, checksum
+                    )
+                    await self._kept(intend)
                 case seam.PublishedReport(report=made):
-                    job.record = await self._store.report_published(job.record.job_id, made)
+                    publish = functools.partial(
+                        self._store.report_published, job.record.job_id, made
+                    )
+                    job.record = await self._kept(publish)
 
         try:
             outcome = await self._run(job, ANALYSIS, unit, on_report, None, seam.Party(), 0)
@@ -116,7 +135,7 @@ class Units:
                 finish = functools.partial(
                     self._store.plan_complete, job.record.job_id, source, notices
                 )
-                job.record = await kept(finish)
+                job.record = await self._kept(finish)
                 job.meter.source(source.duration)
                 job.meter.plan_complete = True
                 await self.tick(job, force=True)
@@ -136,6 +155,7 @@ class Units:
             folder=self.folder(record.job_id),
             share=share,
             most_pixels=self._limits.most_pixels,
+            seconds=_TURN if record.segment_count or record.spec.output is None else _FIRST_TURN,
         )
 
         async def on_report(report: seam.Report) -> None:
@@ -152,7 +172,7 @@ class Units:
         known = job.record.segment_count
         if any(segment.index >= self._limits.most_segments for segment in segments):
             raise ValueError("the worker plans more segments than it may")
-        job.record = await self._store.plan(job.record.job_id, segments)
+        job.record = await self._kept(lambda: self._store.plan(job.record.job_id, segments))
         for segment in segments:
             if segment.index >= known and segment.error is None and job.record.spec.output:
                 job.add(segment)
@@ -175,13 +195,14 @@ class Units:
     ) -> None:
         job_id = job.record.job_id
         begin = functools.partial(self._store.begin_segment, job_id, index)
-        begun = asyncio.create_task(kept(begin))
+        begun = asyncio.create_task(self._kept(begin))
         try:
             job.record, segment, intent = await asyncio.shield(begun)
         except asyncio.CancelledError:
             # The write is made all the same, so it is undone by another.
             _, segment, _ = await begun
-            await self._store.change_segment(segment, SegmentState.PLANNED)
+            undo = functools.partial(self._store.change_segment, segment, SegmentState.PLANNED)
+            await self._kept(undo)
             raise
         seconds = length(segment)
         job.meter.begun(index, seconds)
@@ -193,7 +214,7 @@ class Units:
                     job.meter.made(self._clock(), index, fraction, frames)
                     await self.tick(job)
                 case seam.Publishing(checksum=checksum):
-                    await self._store.intend(job_id, index, checksum)
+                    await self._kept(lambda: self._store.intend(job_id, index, checksum))
 
         limit = job.record.spec.segment_timeout
         outcome: seam.Outcome | None = None
@@ -224,7 +245,7 @@ class Units:
     ) -> None:
         # First of all, since what lies there may be all that fills the disk.
         await asyncio.to_thread(shutil.rmtree, unit.scratch, ignore_errors=True)
-        job.record, _ = await kept(lambda: self._store.change_segment(told, state))
+        job.record, _ = await self._kept(lambda: self._store.change_segment(told, state))
 
     def analysis(
         self,
@@ -276,15 +297,30 @@ class Units:
         self,
         job: ActiveJob,
         key: int,
-        unit: seam.Unit,
+        unit: seam.Analyse | seam.Render | seam.Scan,
         on_report: seam.OnReport,
         timeout: Fraction | float | None,
         party: seam.Party,
         place: int,
     ) -> seam.Outcome | None:
         """Do a unit. None when it failed and will be tried again."""
-        started = self._clock()
         tries = job.tries[key] = job.tries.get(key, 0) + 1
+        with Observed(unit, job.record, tries) as observed:
+            hear = observed.hearing(on_report)
+            return await self._try(job, key, observed, hear, timeout, party, place, tries)
+
+    async def _try(
+        self,
+        job: ActiveJob,
+        key: int,
+        observed: Observed,
+        on_report: seam.OnReport,
+        timeout: Fraction | float | None,
+        party: seam.Party,
+        place: int,
+        tries: int,
+    ) -> seam.Outcome | None:
+        unit, started = observed.unit, self._clock()
         # Those before it in the party are made first.
         limit = float(timeout) * (place + 1) if timeout is not None else None
         try:
@@ -293,11 +329,21 @@ class Units:
             )
         except seam.WorkerDiedError as error:
             log.warning(
-                "worker_died", job_id=unit.job_id, unit=unit.label, tries=tries, error=str(error)
+                "worker_died",
+                job_id=unit.job_id,
+                unit=unit.label,
+                tries=tries,
+                end=error.end.name,
+                error=str(error),
             )
-            outcome = seam.Failed(error=worker_died(tries), transient=True)
+            observed.died(error)
+            outcome = seam.Failed(error=worker_died(error, tries), transient=True)
         except TimeoutError:
-            outcome = seam.Failed(error=too_late("segment", timeout), transient=False)
+            # The machine may just have been busy; but what is too slow is so every time.
+            log.warning("unit_too_late", job_id=unit.job_id, unit=unit.label, tries=tries)
+            observed.late()
+            late = too_late("segment", timeout)
+            outcome = seam.Failed(error=late, transient=tries < _MOST_LATE)
         except StoreUnavailableError:
             # What the worker reported could not be kept.
             outcome = seam.Failed(error=store_unavailable(), transient=True)
@@ -309,7 +355,9 @@ class Units:
             failed=isinstance(outcome, seam.Failed),
         )
         again = isinstance(outcome, seam.Failed) and outcome.transient
-        if again and tries < self._limits.tries and not job.ending:
+        again = again and tries < self._limits.tries and not job.ending
+        observed.ended(outcome, again=again)
+        if again:
             job.again[key] = min(_MOST_DELAY, 0.5 * 2.0**tries)
             return None
         return outcome
@@ -344,6 +392,9 @@ async def _whole(work: Coroutine[None, None, None]) -> None:
         await asyncio.shield(task)
     except asyncio.CancelledError:
         await asyncio.wait([task])
+        if not task.cancelled():
+            # What could not be kept at the end of the server is found by the next one.
+            task.exception()
         raise
 
 

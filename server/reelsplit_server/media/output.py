@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import resource
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from fractions import Fraction
@@ -42,6 +43,14 @@ def writing() -> Iterator[None]:
             raise MediaError(
                 "DISK_FULL",
                 "The server's working folder is full: the segment could not be written.",
+            ) from error
+        if error.errno == errno.EFBIG:
+            most, _ = resource.getrlimit(resource.RLIMIT_FSIZE)
+            raise MediaError(
+                "OUTPUT_TOO_LARGE",
+                f"The segment would be larger than the {most:,} bytes that this server takes for "
+                "one file. Ask for shorter segments, or a lower bit rate.",
+                metadata={"limit": str(most)},
             ) from error
         raise MediaError(
             "CONTAINER_REFUSED",

@@ -25,6 +25,7 @@ from reelsplit_server.media.plan import (
     VideoSettings,
 )
 from reelsplit_server.media.probe import first_frame
+from reelsplit_server.media.stages import stage
 from reelsplit_server.media.verify import Expected, VerificationFailed, Verified, verify
 
 __all__ = [
@@ -64,7 +65,9 @@ def render(
     reason: str | None = None
     if plan.mode is not CutMode.ENCODE:
         try:
-            return _checked(plan, path, copy(file, plan, origin, path, on_progress))
+            with stage("copy"):
+                copied = copy(file, plan, origin, path, on_progress)
+            return _checked(plan, path, copied)
         except CannotJoin as obstacle:
             if plan.mode is not CutMode.AUTO:
                 raise MediaError(
@@ -83,7 +86,8 @@ def render(
             if plan.mode is not CutMode.AUTO or refusal.reason != "CONTAINER_REFUSED":
                 raise
             reason = "the whole segment was encoded, as the container refused what was copied"
-    made = encode(file, plan, origin, path, on_progress)
+    with stage("encode"):
+        made = encode(file, plan, origin, path, on_progress)
     if reason is not None:
         both = reason if made.reason is None else f"{reason}; {made.reason}"
         made = dataclasses.replace(made, reason=both)
@@ -100,7 +104,12 @@ def render_all(file: BinaryIO, pieces: Sequence[Piece]) -> Iterator[RenderResult
     first = pieces[0].plan.origin
     origin = _first(file) if first is None else first
     # The pieces behind may not all come.
-    for piece, made in zip(pieces, encode_all(file, pieces, origin), strict=False):
+    encoding = encode_all(file, pieces, origin)
+    for piece in pieces:
+        with stage("encode"):
+            made = next(encoding, None)
+        if made is None:
+            return
         yield _checked(piece.plan, piece.path, made)
 
 
@@ -110,6 +119,7 @@ def _first(file: BinaryIO) -> int:
         return first_frame(container, video_stream(container)).pts or 0
 
 
+@stage("verify")
 def _checked(plan: RenderPlan, path: Path, made: Made) -> RenderResult:
     """Raises `VerificationFailed`."""
     count, span = len(made.placed), made.span

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from array import array
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from fractions import Fraction
 from typing import cast
 
@@ -124,7 +124,7 @@ class VideoWriter:
         )
         self._first_pts: int | None = None
         self._last_pts = self._last_duration = 0
-        self.frame_count = 0
+        self.frame_count = self._encoded = 0
         self.start_pts = self.end_pts = 0
 
     def push(self, frame: VideoFrame) -> None:
@@ -141,9 +141,10 @@ class VideoWriter:
         end = (self.end_pts - self._first_pts) * self._span.time_base
         for timed in self._cadence.finish(end):
             self._encode(timed)
-        with writing():
-            packets = self._stream.encode(None)
-        self._mux(packets)
+        # One by one: what a slow encoder has held back may take minutes.
+        rest = self._stream.codec_context.encode_lazy(None)
+        while (packet := _next(rest)) is not None:
+            self._mux([packet])
         self.overshoots = self._pacer.finish(self.placed_end)
 
     def _ticks_of_last(self, beyond: int | None) -> int:
@@ -210,12 +211,19 @@ class VideoWriter:
             frame.time_base = self._span.time_base
         self.frame_count += 1
         self._mux(packets)
-        self._on_progress(self.frame_count)
 
     def _mux(self, packets: list[Packet[Stream]]) -> None:
         for packet in packets:
             assert packet.pts is not None
             self._pacer.push(packet, self._times.pop(packet.pts))
+        # Encoders hold frames back, and take them fast as long as they only do that.
+        self._encoded += len(packets)
+        self._on_progress(self._encoded)
+
+
+def _next(packets: Iterator[Packet[Stream]]) -> Packet[Stream] | None:
+    with writing():
+        return next(packets, None)
 
 
 def _sample_aspect(stream: VideoStream) -> Fraction:

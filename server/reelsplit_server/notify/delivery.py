@@ -11,7 +11,9 @@ import httpcore
 
 from reelsplit_server.access.outbound import Outbound, OutboundError
 
-_LOOK_UPS = 16
+_LOOK_UPS = 64
+"""As many as callbacks at once: a look-up that hangs goes on behind the end of its try, and must
+not keep the others waiting."""
 _MOST_TRIED = 4
 
 

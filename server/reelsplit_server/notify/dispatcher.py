@@ -13,6 +13,7 @@ from datetime import datetime, timedelta
 
 import structlog
 
+from reelsplit_server import metrics
 from reelsplit_server.access.keys import KeyRing
 from reelsplit_server.access.vault import VaultError
 from reelsplit_server.jobs.database import StoreUnavailableError
@@ -32,6 +33,9 @@ _STORE_REST = 5.0
 _MEMORY = timedelta(days=30)
 """How long what could not be told is kept."""
 _SWEEP = 3600.0
+_COUNT = 10.0
+"""Seconds between two counts of what waits."""
+_MOST_COUNTED = 10_000
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -89,23 +93,33 @@ class Dispatcher:
         self._busy: dict[tuple[str, str], asyncio.Task[None]] = {}
         self._shares: Counter[str] = Counter()
         self._loop: asyncio.Task[None] | None = None
+        self._counting: asyncio.Task[None] | None = None
         self._stopping = asyncio.Event()
         self._swept = 0.0
 
     def start(self) -> None:
         """Begin, also with what an earlier server left."""
         self._loop = asyncio.create_task(self._run())
+        self._counting = asyncio.create_task(self._count())
 
     async def stop(self) -> None:
         """End; what is under way may be confirmed yet, the rest waits for the next server."""
         self._stopping.set()
         self._bell.set()
+        if self._counting is not None:
+            self._counting.cancel()
         if self._loop is not None:
             # Not cancelled: it may be about to begin what it has just read.
             await self._loop
         if self._busy:
             await asyncio.wait(self._busy.values())
         await self._delivery.close()
+
+    async def _count(self) -> None:
+        while True:
+            with contextlib.suppress(StoreUnavailableError):
+                metrics.CALLBACKS_WAITING.set(await self._outbox.waiting(_MOST_COUNTED))
+            await asyncio.sleep(_COUNT)
 
     async def _run(self) -> None:
         while not self._stopping.is_set():
@@ -185,10 +199,12 @@ class Dispatcher:
         """Tell one event; answers whether the next one may follow at once."""
         error = await self._try(entry)
         if error is None:
+            metrics.CALLBACKS.labels("delivered").inc()
             await self._outbox.told(entry)
             return True
         now = self._clock()
         pause = self._patience.after(entry.tries + 1, now - entry.create_time)
+        metrics.CALLBACKS.labels("given_up" if pause is None else "failed").inc()
         if pause is not None:
             await self._outbox.put_off(entry, now + timedelta(seconds=pause), error)
             return False

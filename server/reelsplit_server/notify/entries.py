@@ -121,6 +121,13 @@ class Outbox:
         )
         return await self._database.read(lambda c: [_entry(row) for row in c.execute(query)])
 
+    async def waiting(self, most: int) -> int:
+        """How many entries wait, counted up to ``most``."""
+        table = schema.outbox.c
+        some = select(table.position).where(table.state == "PENDING").limit(most).subquery()
+        query = select(func.count()).select_from(some)
+        return await self._database.read(lambda c: c.execute(query).scalar_one())
+
     async def sweep(self, before: datetime) -> None:
         """Forget what was given up and happened before a time."""
         table = schema.outbox

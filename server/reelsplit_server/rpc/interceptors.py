@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Awaitable, Callable, Iterator
+from contextlib import aclosing, contextmanager
 from contextvars import ContextVar
 from typing import Any
 
@@ -17,6 +17,7 @@ from grpc.aio import ServerInterceptor, ServicerContext
 from reelsplit_server.access.callers import Caller
 from reelsplit_server.access.principals import Principals
 from reelsplit_server.app.errors import AppError, Kind, Violation, invalid
+from reelsplit_server.rpc.observed import observed, watching
 from reelsplit_server.rpc.status import abort
 
 log = structlog.get_logger(__name__)
@@ -55,24 +56,32 @@ class Gate(ServerInterceptor):
         token = given if isinstance(given, str) else None
         # Requests are read behind the gate, and what cannot be read is told in our own words.
         read = handler.request_deserializer
-        codec = {"request_deserializer": None, "response_serializer": handler.response_serializer}
+        write = handler.response_serializer
+        codec = {"request_deserializer": None, "response_serializer": write}
         if handler.response_streaming:
             inner = handler.unary_stream
 
-            async def stream(
-                request: Any, context: ServicerContext[Any, Any]
-            ) -> AsyncIterator[Any]:
-                who = self._principals.identify(token, _certificate(context))
-                with self._admitted(method, True, who) as refusal:
+            async def stream(request: Any, context: ServicerContext[Any, Any]) -> None:
+                names = _certificate(context)
+                who = self._principals.identify(token, names)
+                version = self._principals.version
+                with (
+                    watching(method, metadata, context),
+                    self._admitted(method, True, who) as refusal,
+                ):
                     if refusal is not None:
                         await abort(context, refusal)
                     # The client learns at once that it is connected, however quiet the jobs are.
                     await context.send_initial_metadata(())
                     try:
-                        async for response in inner(_readable(read, request), context):
-                            if who is not None and not self._principals.still(who):
-                                raise _unknown()
-                            yield response
+                        async with aclosing(inner(_readable(read, request), context)) as responses:
+                            async for response in responses:
+                                if version != self._principals.version:
+                                    # Keys were made, changed or disabled since.
+                                    version = self._principals.version
+                                    if self._principals.identify(token, names) != who:
+                                        raise _unknown()
+                                await context.write(response)
                     except AppError as error:
                         await abort(context, error)
                     except grpc.aio.AbortError:
@@ -81,6 +90,8 @@ class Gate(ServerInterceptor):
                         log.exception("stream_failed", method=method)
                         await abort(context, _fault())
 
+            # What many watch is turned into bytes once, before it comes here.
+            codec["response_serializer"] = lambda r: r if isinstance(r, bytes) else write(r)
             return grpc.unary_stream_rpc_method_handler(stream, **codec)
         answer = handler.unary_unary
 
@@ -99,7 +110,7 @@ class Gate(ServerInterceptor):
                     log.exception("call_failed", method=method)
                     await abort(context, _fault())
 
-        return grpc.unary_unary_rpc_method_handler(call, **codec)
+        return grpc.unary_unary_rpc_method_handler(observed(call, method, metadata), **codec)
 
     @contextmanager
     def _admitted(

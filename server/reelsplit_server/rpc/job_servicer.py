@@ -12,7 +12,7 @@ import structlog
 from reelsplit.types.job import JobState
 from reelsplit.types.segment import SegmentState
 from reelsplit.types.spec import JobSpec
-from reelsplit.v1 import event_pb2, job_pb2, segment_pb2
+from reelsplit.v1 import job_pb2, segment_pb2
 from reelsplit.v1 import job_service_pb2 as pb
 from reelsplit.v1.job_service_pb2_grpc import JobServiceServicer
 from reelsplit.wire import from_message
@@ -109,28 +109,39 @@ class JobServicer(JobServiceServicer):
             total_size=page.total_size,
         )
 
-    async def WatchJob(
-        self, request: pb.WatchJobRequest, context: Any
-    ) -> AsyncIterator[pb.WatchJobResponse]:
+    # Watches answer bytes, which were made once for all who watch the same.
+
+    def WatchJob(self, request: pb.WatchJobRequest, context: Any) -> AsyncIterator[Any]:
         interval = None
         if request.HasField("progress_interval"):
             interval = request.progress_interval.ToNanoseconds() / 1e9
-        async for event in self._watching.job(
+        return self._watching.job(
             caller(),
             request.job_id,
+            _of_job,
             resume_token=request.resume_token,
             interval=interval,
             skip_progress=request.skip_progress,
-        ):
-            yield pb.WatchJobResponse(event=message(event, event_pb2.JobEvent))
+        )
 
-    async def WatchJobs(
-        self, request: pb.WatchJobsRequest, context: Any
-    ) -> AsyncIterator[pb.WatchJobsResponse]:
-        async for event in self._watching.all(
+    def WatchJobs(self, request: pb.WatchJobsRequest, context: Any) -> AsyncIterator[Any]:
+        return self._watching.all(
             caller(),
+            _of_all,
             resume_token=request.resume_token,
             labels=dict(request.labels),
             include_progress=request.include_progress,
-        ):
-            yield pb.WatchJobsResponse(event=message(event, event_pb2.JobEvent))
+        )
+
+
+def _sent(
+    kind: type[pb.WatchJobResponse | pb.WatchJobsResponse], event: bytes, token: str
+) -> bytes:
+    response = kind()
+    response.event.ParseFromString(event)
+    response.event.resume_token = token
+    return response.SerializeToString()
+
+
+_of_job = partial(_sent, pb.WatchJobResponse)
+_of_all = partial(_sent, pb.WatchJobsResponse)

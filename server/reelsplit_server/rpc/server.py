@@ -21,6 +21,8 @@ from reelsplit_server.rpc.job_servicer import JobServicer
 from reelsplit_server.rpc.media_servicer import MediaServicer
 
 _JOBS = job_service_pb2.DESCRIPTOR.services_by_name["JobService"].full_name
+_MOST_PENDING = 8192
+"""Calls that wait for their turn to be looked at."""
 _MEDIA = media_service_pb2.DESCRIPTOR.services_by_name["MediaService"].full_name
 
 
@@ -58,23 +60,34 @@ class RpcServer:
         gate: Gate,
         *,
         most_message_bytes: int,
+        keepalive: float,
+        keepalive_timeout: float,
     ) -> None:
+        """``keepalive`` is how many seconds a client may say nothing before it is asked whether it
+        is still there, which it has ``keepalive_timeout`` seconds to answer."""
         self._server = grpc.aio.server(
             interceptors=[gate],
             options=[
                 ("grpc.max_receive_message_length", most_message_bytes),
-                # A dead peer is noticed within half a minute, also one that only listens.
-                ("grpc.keepalive_time_ms", 20_000),
-                ("grpc.keepalive_timeout_ms", 10_000),
+                # A dead peer is noticed, also one that only listens.
+                ("grpc.keepalive_time_ms", round(keepalive * 1000)),
+                ("grpc.keepalive_timeout_ms", round(keepalive_timeout * 1000)),
+                # Without it a minute goes by, whatever the line above says.
+                ("grpc.http2.ping_timeout_ms", round(keepalive_timeout * 1000)),
                 ("grpc.keepalive_permit_without_calls", 1),
                 ("grpc.http2.min_ping_interval_without_data_ms", 5_000),
                 ("grpc.http2.max_pings_without_data", 0),
+                # Thousands of watches come back at once when a server was restarted. Those that are
+                # too many are told so by the gate; gRPC would just break them off.
+                ("grpc.server.max_pending_requests", _MOST_PENDING),
+                ("grpc.server.max_pending_requests_hard_limit", 2 * _MOST_PENDING),
                 # A second server on the same port is refused instead of sharing it.
                 ("grpc.so_reuseport", 0),
             ],
         )
         add_JobServiceServicer_to_server(JobServicer(jobs, watching), self._server)
         add_MediaServiceServicer_to_server(MediaServicer(media), self._server)
+        self._draining = False
         self._health = health.HealthServicer()
         health_pb2_grpc.add_HealthServicer_to_server(self._health, self._server)
         names = (_JOBS, _MEDIA, health_pb2.DESCRIPTOR.services_by_name["Health"].full_name)
@@ -103,8 +116,15 @@ class RpcServer:
         await self._server.start()
         await self._tell(health_pb2.HealthCheckResponse.SERVING)
 
+    async def take(self, takes: bool) -> None:
+        """Tell balancers whether jobs are taken just now; nothing is once it drains."""
+        if not self._draining:
+            status = health_pb2.HealthCheckResponse
+            await self._tell(status.SERVING if takes else status.NOT_SERVING)
+
     async def drain(self) -> None:
         """Tell balancers that nothing more should come."""
+        self._draining = True
         await self._tell(health_pb2.HealthCheckResponse.NOT_SERVING)
 
     async def stop(self, grace: float) -> None:

@@ -64,6 +64,11 @@ def is_full(error: OSError) -> bool:
     return error.errno in (errno.ENOSPC, errno.EDQUOT)
 
 
+def is_too_large(error: OSError) -> bool:
+    """Whether a file was to become larger than this process may write one."""
+    return error.errno == errno.EFBIG
+
+
 def disk_full() -> StorageError:
     """What is said when no space is left."""
     return StorageError(

@@ -11,12 +11,28 @@ import stat
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path, PurePosixPath
+from typing import TYPE_CHECKING
 
 from reelsplit_server.storage.errors import StorageError, disk_full, exists, is_full
+
+if TYPE_CHECKING:
+    from _typeshed import WriteableBuffer
 
 _FOLDER = os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC | os.O_NOFOLLOW
 _MOST_LINKS = 40
 _NO_LINKS = (errno.EPERM, errno.EOPNOTSUPP, errno.ENOSYS, errno.EMLINK)
+
+
+class Counted(io.FileIO):
+    """A file that counts what is read of it."""
+
+    fetched = 0
+
+    def readinto(self, buffer: WriteableBuffer, /) -> int:
+        """Read what comes."""
+        count = super().readinto(buffer)
+        self.fetched += count
+        return count
 
 
 class Files:
@@ -48,7 +64,7 @@ class Files:
             raise StorageError(
                 "SOURCE_UNREADABLE", f"The source {path} is not a regular file.", {"uri": path}
             )
-        return io.BufferedReader(io.FileIO(file), 2**20)
+        return io.BufferedReader(Counted(file), 2**20)
 
     def exists(self, path: str) -> bool:
         """Whether something lies at a path."""

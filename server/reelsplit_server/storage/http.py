@@ -33,6 +33,7 @@ from urllib3.exceptions import (
 
 from reelsplit_server.storage.grants import Wire
 from reelsplit_server.storage.lines import BoundedResponse
+from reelsplit_server.storage.pulse import beat
 
 # In its debug messages are whole addresses, with what is signed in them.
 logging.getLogger("urllib3.connectionpool").setLevel(logging.INFO)
@@ -46,6 +47,7 @@ _LEAST = 1024
 """The bytes that must come in the time of one silence, or an answer counts as silent."""
 _FIRST_PAUSE, _LONGEST_PAUSE = 0.1, 5.0
 _LONGEST_ASKED = 60.0
+_LOOK = 1.0
 # What OpenSSL calls a certificate for another name, or for another address.
 _OTHER_HOST = (62, 64)
 
@@ -111,6 +113,8 @@ class Response:
             raise _wire_error(error, self._timeout) from error
         self._waited += time.monotonic() - before
         self._recent += len(data)
+        if data:
+            beat()
         if self._waited >= self._timeout:
             # A byte now and then would hold a worker up for ever, and is never a silence.
             if self._recent < _LEAST and data:
@@ -252,8 +256,11 @@ class Repeats:
         pause *= random.uniform(0.5, 1)  # noqa: S311
         asked = min(error.retry_after or 0.0, _LONGEST_ASKED)
         self._tries += 1
-        if self._stop.wait(min(max(pause, asked), left)):
-            raise error
+        until = now + min(max(pause, asked), left)
+        while (rest := until - time.monotonic()) > 0:
+            beat()
+            if self._stop.wait(min(rest, _LOOK)):
+                raise error
 
 
 def _pool_classes(connect: Connect | None, register: Callable[[socket.socket], None]) -> Any:

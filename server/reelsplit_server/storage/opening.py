@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import BinaryIO
 
 from reelsplit_server.storage.errors import changed
-from reelsplit_server.storage.files import Files
+from reelsplit_server.storage.files import Counted, Files
 from reelsplit_server.storage.grants import FileGrant, ObjectGrant, Pin, SourceGrant
 from reelsplit_server.storage.ranges import RangeReader
 from reelsplit_server.storage.web import open_web
@@ -85,6 +85,13 @@ def check_unchanged(file: BinaryIO, grant: SourceGrant, pin: Pin) -> None:
     check_readable(file)
     if isinstance(grant, FileGrant) and _state(file) != pin:
         raise changed(grant.label)
+
+
+def fetched(file: BinaryIO) -> int:
+    """The bytes that were taken from where a source lies so far. Of one that was fetched whole
+    before, those that were read."""
+    raw = file.raw if isinstance(file, io.BufferedReader) else None
+    return raw.fetched if isinstance(raw, RangeReader | Counted) else 0
 
 
 def check_readable(file: BinaryIO) -> None:

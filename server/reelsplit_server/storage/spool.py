@@ -7,6 +7,7 @@ import fcntl
 import hashlib
 import io
 import os
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -14,7 +15,9 @@ from typing import BinaryIO
 
 from reelsplit_server.storage.errors import StorageError, disk_full, is_full
 from reelsplit_server.storage.grants import Pin
+from reelsplit_server.storage.pulse import beat
 
+_LOOK = 0.05
 _FLAGS = os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW
 
 
@@ -48,7 +51,10 @@ class Spool:
         except OSError as error:
             raise _error(error, self._label) from error
         try:
-            fcntl.flock(lock, fcntl.LOCK_EX)
+            # Whoever has it shows signs of life, or is ended for showing none.
+            while not _taken(lock):
+                beat()
+                time.sleep(_LOOK)
             yield
         finally:
             os.close(lock)
@@ -104,6 +110,14 @@ class Draft:
         kept = self._spool.find(pin)
         assert kept is not None
         return kept
+
+
+def _taken(lock: int) -> bool:
+    try:
+        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
+    return True
 
 
 def _error(error: OSError, label: str) -> StorageError:

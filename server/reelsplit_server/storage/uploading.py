@@ -16,6 +16,7 @@ from pathlib import Path
 from reelsplit_server.storage.errors import StorageError, exists
 from reelsplit_server.storage.grants import Part, PartsUpload, Request, SessionUpload
 from reelsplit_server.storage.http import Http, Repeats, Response, WireError
+from reelsplit_server.storage.pulse import beat
 from reelsplit_server.storage.s3_codes import EXPIRED
 
 Sign = Callable[[Sequence[Part]], Sequence[Request]]
@@ -47,6 +48,7 @@ class _Slice:
 
     def read(self, size: int) -> bytes:
         """The next bytes."""
+        beat()
         data = os.pread(self._file, min(size, self._stop - self._position), self._position)
         self._position += len(data)
         return data

@@ -15,6 +15,7 @@ from reelsplit_server.media.container import most_pixels
 from reelsplit_server.media.cues import SparseTimeline, read_cues
 from reelsplit_server.media.errors import MediaError
 from reelsplit_server.media.probe import SourceFacts, probe
+from reelsplit_server.media.stages import stage
 from reelsplit_server.media.timeline import Timeline, read_timeline
 from reelsplit_server.storage.grants import FileGrant, SourceGrant
 from reelsplit_server.storage.opening import check_readable, keeping
@@ -32,7 +33,7 @@ def run(unit: Analyse, grant: SourceGrant, channel: Channel) -> None:
     """Tell the source, then the segments as soon as they are certain."""
     most_pixels.set(unit.most_pixels)
     with opened(grant, channel) as (file, pin):
-        with keeping(file):
+        with keeping(file), stage("probe"):
             facts = probe(file)
         pixels = facts.video.width * facts.video.height
         if pixels > unit.most_pixels:
@@ -51,7 +52,8 @@ def run(unit: Analyse, grant: SourceGrant, channel: Channel) -> None:
             remote = not isinstance(grant, FileGrant)
             timeline = _timeline(unit, file, facts, channel, remote=remote)
             done = _ranges(unit, file, source, timeline, channel, reporting)
-        reporting.publish(file, done.source, channel)
+        with stage("report"):
+            reporting.publish(file, done.source, channel)
     channel.tell(done)
 
 
@@ -94,7 +96,7 @@ def _timeline(
     A local source of a job that makes nothing is passed over all the same: nobody else would
     see that it is damaged.
     """
-    with keeping(file):
+    with keeping(file), stage("index"):
         sparse = None
         if remote and isinstance(unit.spec.mode, UserDefined):
             sparse = read_cues(file, threads=unit.threads)
@@ -206,7 +208,8 @@ def _shots(
         _check_count(segment.index, unit.most_segments)
         _tell(file, [segment], channel, reporting)
 
-    done, restarts = find(unit, mode, file, facts, source, channel, reporting, tell)
+    with stage("detect"):
+        done, restarts = find(unit, mode, file, facts, source, channel, reporting, tell)
     _check_clock(unit, restarts=restarts)
     return done
 

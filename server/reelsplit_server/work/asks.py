@@ -26,6 +26,7 @@ from reelsplit_server.storage.grants import (
     WebGrant,
 )
 from reelsplit_server.work.units import (
+    Account,
     Failed,
     Opened,
     PlanDone,
@@ -78,12 +79,19 @@ class Uploaded:
     kind: Literal["uploaded"] = "uploaded"
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Beat:
+    """Bytes are moving. Not answered."""
+
+    kind: Literal["beat"] = "beat"
+
+
 Ask = Renew | Finished | ReportFinished | Sign | Uploaded
 Answer = (
     FileGrant | ObjectGrant | WebGrant | Placed | PartsUpload | SessionUpload | Signed | Refused
 )
 
-Said = Opened | Planned | PlanDone | Sharing | ScanDone | Progress | Failed | Ask
+Said = Opened | Planned | PlanDone | Sharing | ScanDone | Progress | Failed | Account | Beat | Ask
 
 # By their kinds, since trying all of them on every report costs much.
 SAID: TypeAdapter[Said] = TypeAdapter(Annotated[Said, Discriminator("kind")])

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import socket
 import threading
@@ -9,8 +10,9 @@ import time
 
 from reelsplit_server.storage.errors import StorageError
 from reelsplit_server.storage.grants import Refused
-from reelsplit_server.work.asks import ANSWERS, SAID, Answer, Ask
+from reelsplit_server.work.asks import ANSWERS, SAID, Answer, Ask, Beat
 from reelsplit_server.work.units import (
+    Account,
     Failed,
     Opened,
     PlanDone,
@@ -21,6 +23,8 @@ from reelsplit_server.work.units import (
 )
 
 _INTERVAL = 0.1
+_BEAT = 1.0
+"""Seconds between two beats, at least."""
 
 
 class Channel:
@@ -33,7 +37,7 @@ class Channel:
         self._answers = self._socket.makefile("rb")
         self._asking = threading.Lock()
         self._sending = threading.Lock()
-        self._told = 0.0
+        self._told = self._beaten = 0.0
         try:
             self._send(json.dumps({"unit": unit, "secret": secret}).encode())
             # Nothing is done for a unit that was given up in the meantime.
@@ -53,7 +57,8 @@ class Channel:
         return line
 
     def tell(
-        self, report: Opened | Planned | PlanDone | Sharing | ScanDone | Progress | Failed
+        self,
+        report: Opened | Planned | PlanDone | Sharing | ScanDone | Progress | Failed | Account,
     ) -> None:
         """Send a report."""
         self._send(SAID.dump_json(report))
@@ -64,6 +69,15 @@ class Channel:
         if now - self._told >= _INTERVAL:
             self._told = now
             self.tell(Progress(fraction=min(max(fraction, 0.0), 1.0), frames=frames))
+
+    def beat(self) -> None:
+        """Send that bytes are moving, unless that was done a moment ago. Raises nothing: that
+        the server is gone shows when something is told or asked."""
+        now = time.monotonic()
+        if now - self._beaten >= _BEAT:
+            self._beaten = now
+            with contextlib.suppress(OSError, ValueError):
+                self._send(SAID.dump_json(Beat()))
 
     def ask(self, question: Ask) -> Answer:
         """Ask the server and wait for its answer.

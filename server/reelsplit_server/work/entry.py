@@ -11,20 +11,27 @@ import os
 import signal
 import sys
 import threading
-import traceback
 from collections import deque
 from collections.abc import Callable, Sequence
 from contextlib import closing
 from dataclasses import dataclass
 
+import structlog
+
 from reelsplit.types.error import Error
+from reelsplit_server import telemetry
 from reelsplit_server.media.errors import MediaError
-from reelsplit_server.storage.errors import StorageError, disk_full, is_full
+from reelsplit_server.storage.errors import StorageError, disk_full, is_full, is_too_large
 from reelsplit_server.storage.grants import SourceGrant
+from reelsplit_server.storage.pulse import listen
+from reelsplit_server.work import logs
+from reelsplit_server.work.accounting import Book, keeping_book
 from reelsplit_server.work.channel import Channel
+from reelsplit_server.work.limits import limit, most_file
 from reelsplit_server.work.priority import forgo_real_time
 from reelsplit_server.work.units import Analyse, Failed, Probe, Render, Scan, Unit
 
+log = structlog.get_logger(__name__)
 _PR_SET_PDEATHSIG = 1
 
 
@@ -38,14 +45,17 @@ class Call:
     secret: str
 
 
-def prepare() -> None:
-    """Make this process a worker: bare environment, and an end with its server's."""
+def prepare(largest: int | None = None, log_level: str = "info", log_format: str = "json") -> None:
+    """Make this process a worker: bare environment, and an end with its server's. It writes no
+    file that is larger than ``largest`` bytes."""
     for name in set(os.environ) - {"PATH", "LANG", "TZ", "TMPDIR"}:
         del os.environ[name]
+    telemetry.configure(log_level, log_format)
     forgo_real_time()
     signal.signal(signal.SIGTERM, signal.SIG_DFL)
     # Ctrl-C at a terminal reaches the whole group; what happens then is the server's to say.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
+    limit(largest)
     if sys.platform == "linux":
         # The parent is the process that workers are forked from, which ends with the server.
         ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
@@ -76,10 +86,14 @@ def execute_all(calls: Sequence[Call], path: str) -> None:
 
     # Without the server there is nobody to report to, and nothing may be published.
     with contextlib.suppress(ConnectionError), contextlib.ExitStack() as stack:
+        book = stack.enter_context(keeping_book())
         todo: deque[tuple[Call, Channel]] = deque()
         for call in calls:
             channel = stack.enter_context(closing(Channel(path, call.name, call.secret)))
             todo.append((call, channel))
+        # The last one stays open until the end, and a sign of life counts for all.
+        stack.callback(listen, None)
+        listen(channel.beat)
         if len(calls) > 1:
             # What is wrong with each of those that are left shows when it is made alone.
             with contextlib.suppress(MediaError, StorageError):
@@ -88,13 +102,15 @@ def execute_all(calls: Sequence[Call], path: str) -> None:
                 ]
                 calls[0].unit.folder.mkdir(mode=0o700, parents=True, exist_ok=True)
                 for hand_over in render.run_all(members, calls[-1].grant):
-                    _, channel = todo.popleft()
-                    _report(channel, hand_over)
+                    call, channel = todo.popleft()
+                    logs.unit(call.unit)
+                    _report(channel, hand_over, book)
                     if todo:
                         # Its unit is at its end.
                         channel.close()
         for call, channel in todo:
-            _report(channel, functools.partial(_do, call, channel))
+            logs.unit(call.unit)
+            _report(channel, functools.partial(_do, call, channel), book)
             channel.close()
 
 
@@ -113,7 +129,7 @@ def _do(call: Call, channel: Channel) -> None:
             probing.run(unit, call.grant, channel)
 
 
-def _report(channel: Channel, work: Callable[[], None]) -> None:
+def _report(channel: Channel, work: Callable[[], None], book: Book) -> None:
     """Do the rest of a unit, and tell where it fails."""
     try:
         work()
@@ -124,6 +140,7 @@ def _report(channel: Channel, work: Callable[[], None]) -> None:
         raise
     except Exception as error:
         channel.tell(Failed(error=_fault(error), transient=False))
+    channel.tell(book.settle())
 
 
 def _fault(error: Exception) -> Error:
@@ -131,7 +148,13 @@ def _fault(error: Exception) -> Error:
     if isinstance(error, OSError) and is_full(error):
         full = disk_full()
         return Error(reason=full.reason, message=full.message)
-    traceback.print_exception(error)
+    if isinstance(error, OSError) and is_too_large(error):
+        return Error(
+            reason="OUTPUT_TOO_LARGE",
+            message="A file would be larger than this server takes. Ask for shorter segments.",
+            metadata={"limit": str(most_file())},
+        )
+    log.error("worker_fault", exc_info=error)
     return Error(
         reason="INTERNAL",
         message="The worker met a fault of its own; the server's log has the details.",

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Sequence
 
+from reelsplit_server.media.stages import stage
 from reelsplit_server.storage.checksums import digest
 from reelsplit_server.storage.grants import (
     Part,
@@ -33,7 +34,8 @@ def publish(
     with delivery.scratch.open("rb") as made:
         os.fsync(made.fileno())
         ask = finished(os.fstat(made.fileno()).st_size, digest(made))
-    answer = channel.ask(ask)
+    with stage("publish"):
+        answer = channel.ask(ask)
     if isinstance(answer, PartsUpload | SessionUpload):
 
         def sign(parts: Sequence[Part]) -> list[Request]:
@@ -41,6 +43,8 @@ def publish(
             assert isinstance(signed, Signed)
             return list(signed.requests)
 
-        etags = upload(delivery.scratch, answer, sign, delivery.label)
-        answer = channel.ask(Uploaded(etags=etags))
+        with stage("upload"):
+            etags = upload(delivery.scratch, answer, sign, delivery.label)
+        with stage("publish"):
+            answer = channel.ask(Uploaded(etags=etags))
     assert isinstance(answer, Placed)

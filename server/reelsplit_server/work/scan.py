@@ -18,8 +18,6 @@ from reelsplit_server.work.detectors import shot_settings
 from reelsplit_server.work.sources import opened
 from reelsplit_server.work.units import Scan, ScanDone
 
-_TURN = 3.0
-"""Seconds after which other units have their turn."""
 _WAIT = 0.2
 """Seconds for which a worker waits until the lead has come along."""
 
@@ -39,7 +37,7 @@ def run(unit: Scan, grant: SourceGrant, channel: Channel) -> None:
     way = Source(opened=source, expect=expect_part, check=check_readable)
     try:
         with helping(unit.folder / unit.share) as board:
-            worked = help_out(board, detector, way, seconds=_TURN, wait=_WAIT)
+            worked = help_out(board, detector, way, seconds=unit.seconds, wait=_WAIT)
     except Over:
         channel.tell(ScanDone(more=False, worked=True))
     else:

@@ -9,8 +9,10 @@ from typing import BinaryIO
 from reelsplit.types.job import AudioInfo, SourceInfo, SubtitleInfo, VideoInfo
 from reelsplit_server.media.errors import MediaError
 from reelsplit_server.media.probe import SourceFacts
+from reelsplit_server.media.stages import stage
 from reelsplit_server.storage.grants import FileGrant, ObjectGrant, Pin, SourceGrant, WebGrant
-from reelsplit_server.storage.opening import check_unchanged, open_source
+from reelsplit_server.storage.opening import check_unchanged, fetched, open_source
+from reelsplit_server.work.accounting import reads
 from reelsplit_server.work.asks import Renew
 from reelsplit_server.work.channel import Channel
 
@@ -35,7 +37,9 @@ def opened(grant: SourceGrant, channel: Channel) -> Iterator[tuple[BinaryIO, Pin
         assert isinstance(answer, FileGrant | ObjectGrant | WebGrant)
         return answer
 
-    file, pin = open_source(grant, renew)
+    with stage("open"):
+        file, pin = open_source(grant, renew)
+    reads(lambda: fetched(file))
     with file:
         try:
             yield file, pin

@@ -14,6 +14,7 @@ from reelsplit.types.job import SourceInfo
 from reelsplit.types.output import Output
 from reelsplit.types.segment import Notice, Segment
 from reelsplit.types.spec import Input, JobSpec, ReportKind
+from reelsplit_server.media.stages import Noted
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -21,7 +22,7 @@ class Analyse:
     """Open the source and find the segments. ``pin`` is the state of the source that an earlier
     unit of the job saw; ``folder`` what the units of the job share; ``intents`` the checksums
     of the reports that an earlier attempt was about to publish; ``helpers`` how many other
-    workers there are that could help."""
+    workers there are that could help; ``trace`` where it is in traces, as ``traceparent``."""
 
     job_id: str
     spec: JobSpec
@@ -32,6 +33,7 @@ class Analyse:
     most_pixels: int
     intents: Mapping[ReportKind, str] = field(default_factory=dict)
     helpers: int = 0
+    trace: str | None = None
 
     @property
     def source(self) -> Input:
@@ -65,6 +67,7 @@ class Render:
     most_frames: int
     scratch: Path
     intent: str | None
+    trace: str | None = None
 
     @property
     def label(self) -> str:
@@ -75,7 +78,8 @@ class Render:
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Scan:
     """Help the analysis of a job for a while: look at stretches of its source. ``share`` is the
-    name of the folder, within ``folder``, in which they are shared out."""
+    name of the folder, within ``folder``, in which they are shared out; after about ``seconds``
+    other units have their turn."""
 
     job_id: str
     spec: JobSpec
@@ -83,6 +87,8 @@ class Scan:
     folder: Path
     share: str
     most_pixels: int
+    seconds: float
+    trace: str | None = None
 
     @property
     def source(self) -> Input:
@@ -163,6 +169,16 @@ class Progress:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Account:
+    """The last thing that is said of a unit, behind its end: which stages it went through, and how
+    many bytes of the source it took."""
+
+    stages: Sequence[Noted]
+    read: int
+    kind: Literal["account"] = "account"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Sharing:
     """As many ``Scan`` units as these could help, by the ``share`` of that name."""
 
@@ -235,6 +251,7 @@ Report = (
     | PublishingReport
     | PublishedReport
     | Failed
+    | Account
 )
 Outcome = PlanDone | ScanDone | Published | Failed
 """The reports that end a unit."""

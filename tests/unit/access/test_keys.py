@@ -76,6 +76,22 @@ async def test_a_key_is_made_once(keep: Kept) -> None:
     assert len(await table.all()) == 1
 
 
+async def test_a_certificate_passes_from_a_disabled_key_to_a_new_one(keep: Kept) -> None:
+    table = KeyTable(keep.database)
+    old, new = _make(certificate="client"), _make(certificate="client", principal="other")
+    await table.add(old.key)
+    await table.disable(old.key.key_id)
+    await table.add(new.key)
+    ring = KeyRing(table, VAULT)
+    await ring.load()
+    found = ring.by_certificate(["client"])
+    assert found is not None
+    assert found.principal == "other"
+    kept = ring.find(old.key.key_id)
+    assert kept is not None
+    assert (kept.active, kept.certificate) == (False, None)
+
+
 async def test_a_disabled_key_is_found_by_its_id_alone(keep: Kept) -> None:
     table = KeyTable(keep.database)
     made = _make()

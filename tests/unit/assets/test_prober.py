@@ -32,13 +32,15 @@ def soon(monkeypatch: pytest.MonkeyPatch) -> None:
 class Bench:
     """A prober on an engine that does as a script says."""
 
-    def __init__(self, keep: Kept) -> None:
+    def __init__(self, keep: Kept, at_once: int = 1) -> None:
         self.assets = MediaStore(keep.database)
         self.engine = ScriptedEngine()
         self.opened: list[str | None] = []
         self.outcomes: dict[str, Callable[[], Any]] = {}
         self.engine.script = self.script
-        limits = ProbeLimits(scratch=Path("/nonexistent"), tries=3, most_pixels=100)
+        limits = ProbeLimits(
+            scratch=Path("/nonexistent"), tries=3, most_pixels=100, at_once=at_once
+        )
         self.prober = Prober(self.assets, self.engine, limits)
 
     async def script(self, unit: seam.Unit, on_report: seam.OnReport) -> Any:
@@ -161,6 +163,51 @@ async def test_one_caller_does_not_hold_up_another(bench: Bench) -> None:
     for media_id in (*mine, yours):
         await bench.ended(media_id)
     assert bench.opened.index("/yours") <= 2
+
+
+async def test_a_source_that_hangs_holds_up_its_own_caller_alone(keep: Kept) -> None:
+    bench = Bench(keep, at_once=2)
+    leave = asyncio.Event()
+
+    async def hang() -> Any:
+        await leave.wait()
+        return DONE
+
+    bench.outcomes["/hangs"] = hang
+    bench.prober.start()
+    hanging = await bench.add("/hangs")
+    behind = await bench.add("/behind")
+    for number in range(5):
+        assert (await bench.ended(await bench.add(f"/{number}", "you"))).state is MediaState.READY
+    assert bench.opened == ["/hangs", *(f"/{number}" for number in range(5))]
+    leave.set()
+    for media_id in (hanging, behind):
+        assert (await bench.ended(media_id)).state is MediaState.READY
+    await bench.prober.stop()
+
+
+async def test_so_many_are_opened_at_once(keep: Kept) -> None:
+    bench = Bench(keep, at_once=3)
+    inside, most = 0, 0
+
+    async def wait() -> Any:
+        nonlocal inside, most
+        inside += 1
+        most = max(most, inside)
+        await asyncio.sleep(0.02)
+        inside -= 1
+        return DONE
+
+    added = []
+    for number in range(12):
+        bench.outcomes[f"/{number}"] = wait
+        added.append(await bench.add(f"/{number}", f"caller {number}"))
+    bench.prober.start()
+    for media_id in added:
+        await bench.ended(media_id)
+    assert most == 3
+    assert sorted(bench.opened) == sorted(f"/{number}" for number in range(12))
+    await bench.prober.stop()
 
 
 async def test_the_next_server_opens_what_the_last_did_not(keep: Kept) -> None:

@@ -107,6 +107,31 @@ async def test_registering_again(assets: MediaStore) -> None:
     assert theirs.media.media_id != replaced.media.media_id
 
 
+async def test_an_endpoint_is_part_of_a_location(assets: MediaStore) -> None:
+    """Two stores may have buckets of one name."""
+
+    async def registered(endpoint: str | None, token: str = "", again: Again = Again.KEEP) -> str:
+        wanted = Media(uri="s3://films/a.mp4")
+        record = await assets.add("me", token, wanted, {}, again, endpoint)
+        assert record.endpoint == endpoint
+        return record.media.media_id
+
+    tokens = {None: "", "a": "token", "b": ""}
+    ids = {name: await registered(name, token) for name, token in tokens.items()}
+    assert len(set(ids.values())) == 3
+    for name, media_id in ids.items():
+        assert await registered(name) == media_id
+        assert (await assets.at("me", ["s3://films/a.mp4"], name)).media.media_id == media_id
+    # The token of "a" is not good for "b", and one that is nowhere is found without.
+    with pytest.raises(MediaTokenReusedError):
+        await registered("c", "token")
+    assert (await assets.at("me", ["s3://films/a.mp4"], "c")).media.media_id in ids.values()
+    again = await registered("a", again=Again.REPLACE)
+    assert again not in ids.values()
+    left, _, _ = await assets.find("me", MediaFilter(), None, 10)
+    assert {record.media.media_id for record in left} == {ids[None], ids["b"], again}
+
+
 async def test_lists(keep: Kept, assets: MediaStore) -> None:
     ids = []
     for n in range(5):

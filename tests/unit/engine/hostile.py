@@ -5,19 +5,23 @@ They live in a module of their own, since worker processes find them by name.
 
 from __future__ import annotations
 
+import ctypes
 import json
 import os
 import signal
 import socket
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import replace
+from errno import errorcode
+from pathlib import Path
 from typing import Any
 
 from reelsplit.types.error import Error
 from reelsplit.types.job import SourceInfo
 from reelsplit_server.storage.grants import Part, Pin
-from reelsplit_server.work.asks import SAID, Finished, Said, Sign, Uploaded
+from reelsplit_server.work.asks import SAID, Beat, Finished, Said, Sign, Uploaded
 from reelsplit_server.work.targets import segment_of
 from reelsplit_server.work.units import Failed, Opened, PlanDone, Progress, Render
 
@@ -163,3 +167,79 @@ def leaves_its_line_to_another(unit: Render, _: Any, *where: str) -> None:
             signal.alarm(60)
             while True:
                 signal.pause()
+
+
+def stands_still(_unit: Any, _: Any, *where: str) -> None:
+    """As one that the system has stopped, or that waits for a lock that nobody frees."""
+    with line(*where):
+        os.kill(os.getpid(), signal.SIGSTOP)
+
+
+def stands_still_before_it_begins(_unit: Any, _: Any, *where: str) -> None:
+    os.kill(os.getpid(), signal.SIGSTOP)
+
+
+def turns_in_circles(_unit: Any, _: Any, *where: str) -> None:
+    """As a codec in a loop that has no end."""
+    with line(*where):
+        while True:
+            pass
+
+
+def reads_and_reads(unit: Any, _: Any, *where: str) -> None:
+    """Takes its time over something that cannot tell how far it is."""
+    with line(*where) as made:
+        for _ in range(40):
+            Path(unit.source.uri).read_bytes()
+            time.sleep(0.1)
+        say(made, Failed(error=Error(reason="DISK_FULL", message="done"), transient=False))
+
+
+def beats(_unit: Any, _: Any, *where: str) -> None:
+    """Waits long for a slow store."""
+    with line(*where) as made:
+        for _ in range(40):
+            say(made, Beat())
+            time.sleep(0.1)
+        say(made, Failed(error=Error(reason="DISK_FULL", message="done"), transient=False))
+
+
+def tells_something_and_waits(_unit: Any, _: Any, *where: str) -> None:
+    with line(*where) as made:
+        say(made, Progress(fraction=0.5, frames=1))
+        say(made, Failed(error=Error(reason="DISK_FULL", message="done"), transient=False))
+
+
+def eats_memory(_unit: Any, _: Any, *where: str) -> None:
+    with line(*where) as made:
+        eaten = []
+        while True:
+            eaten.append(b"x" * 2**23)
+            say(made, Progress(fraction=0.5, frames=1))
+            time.sleep(0.01)
+
+
+def crashes(_unit: Any, _: Any, *where: str) -> None:
+    with line(*where):
+        ctypes.string_at(0)
+
+
+def writes_without_end(unit: Any, _: Any, *where: str) -> None:
+    unit.folder.mkdir(parents=True, exist_ok=True)
+    with line(*where) as made:
+        try:
+            with (unit.folder / "large").open("wb") as file:
+                while True:
+                    file.write(bytes(2**20))
+        except OSError as error:
+            say(
+                made,
+                Failed(error=Error(reason=errorcode[error.errno], message=""), transient=False),
+            )
+
+
+def tells_its_limits(_unit: Any, _: Any, *where: str) -> None:
+    limits = Path("/proc/self/limits").read_text()
+    score = Path("/proc/self/oom_score_adj").read_text()
+    with line(*where) as made:
+        say(made, Failed(error=Error(reason="DISK_FULL", message=limits + score), transient=False))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import hashlib
 import os
 import signal
@@ -14,6 +15,7 @@ import pytest
 from reelsplit import FixedInterval, Input, JobSpec, Output, Segment, TimeRange
 from reelsplit_server.engine.local import LocalEngine
 from reelsplit_server.engine.seam import (
+    Account,
     Analyse,
     Failed,
     Opened,
@@ -123,7 +125,7 @@ async def test_a_unit_tells_what_it_found_in_order(engine: LocalEngine, clip: Pa
     assert outcome.source.frame_count == 24
     kinds = [type(report) for report in reports]
     assert kinds[0] is Opened
-    assert kinds[-1] is PlanDone
+    assert kinds[-2:] == [PlanDone, Account]
     assert Planned in kinds
 
 
@@ -272,12 +274,36 @@ async def test_workers_see_nothing_of_the_servers_environment(engine: LocalEngin
 async def test_workers_are_not_forked_from_the_server(engine: LocalEngine) -> None:
     """Their parent has neither gRPC nor a database loaded, and neither have they."""
     (worker,) = _workers()
-    parent = int(Path(f"/proc/{worker}/stat").read_text().rpartition(")")[2].split()[1])
+    parent = _parent(worker)
     assert parent != os.getpid()
     for pid in (worker, parent):
         maps = Path(f"/proc/{pid}/maps").read_text()
         assert "cygrpc" not in maps
         assert "_sqlite3" not in maps
+
+
+async def test_where_workers_come_from_may_be_killed_and_is_made_anew(
+    engine: LocalEngine, clip: Path
+) -> None:
+    """As the kernel does for want of memory. The next one knows no more than the first."""
+    (worker,) = _workers()
+    before = _parent(worker)
+    os.kill(before, signal.SIGKILL)
+    await _until_gone(worker)
+    async with asyncio.timeout(60):
+        outcome = None
+        while not isinstance(outcome, PlanDone):
+            with contextlib.suppress(WorkerDiedError):
+                outcome = await _run(engine, clip)
+            await asyncio.sleep(0.1)
+    (worker,) = _workers()
+    assert _parent(worker) != before
+    for pid in (worker, _parent(worker)):
+        assert SECRET.encode() not in Path(f"/proc/{pid}/environ").read_bytes()
+
+
+def _parent(pid: int) -> int:
+    return int(Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[1])
 
 
 async def test_no_worker_outlives_its_engine(tmp_path: Path) -> None:

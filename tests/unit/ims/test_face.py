@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import http.client
 import json
 import socket
@@ -147,6 +148,11 @@ _ROWS: list[tuple[AppError, type[Exception], str]] = [
         "JobLimitExceeded",
     ),
     (
+        AppError(Kind.EXHAUSTED, "TOO_MANY_JOBS_OF_CALLER", _TEXT, retry_after=1.5),
+        ThrottlingException,
+        "Throttling.User",
+    ),
+    (
         AppError(Kind.EXHAUSTED, "TOO_MANY_CALLS", _TEXT, retry_after=1.5),
         ThrottlingException,
         "Throttling.User",
@@ -252,6 +258,12 @@ def test_parameters_that_are_missing(face: Faced) -> None:
     error = failing("MissingParameter", lambda: submit(client))
     assert "InputConfig" in error.message
     failing("MissingParameter", lambda: get(client, ""))
+    for ids in ("", ",", " , "):
+        request = models.DeleteSmartJobRequest(job_id=ids)
+        failing("MissingParameter", lambda request=request: client.delete_smart_job(request))
+        batch = models.BatchGetMediaInfosRequest(media_ids=ids)
+        failing("MissingParameter", lambda batch=batch: client.batch_get_media_infos(batch))
+    assert face.cases.calls == []
 
 
 @pytest.mark.parametrize("rate", [2.0])
@@ -291,6 +303,33 @@ def test_so_many_requests_are_answered_at_once(tmp_path: Path) -> None:
             assert caught.value.retry_after == 1000
             inside[0].call_soon_threadsafe(leave[0].set)
             assert code_of(received(line)) == (404, "JobNotFound")
+
+
+def test_bodies_that_do_not_come_keep_nobody_else_out(tmp_path: Path) -> None:
+    head = b"POST / HTTP/1.1\r\nhost: a\r\ncontent-length: 10\r\n\r\n"
+    with facing(tmp_path, most_calls=1) as face, contextlib.ExitStack() as stack:
+        host, _, port = face.address.rpartition(":")
+        for _ in range(8):
+            line = stack.enter_context(socket.create_connection((host, int(port)), 20))
+            line.sendall(head)
+        face.cases.answer = lambda *given, **named: _fail()
+        for _ in range(3):
+            failing("JobNotFound", lambda: get(ice(face.address)))
+        # They have their own bound.
+        for _ in range(8):
+            line = stack.enter_context(socket.create_connection((host, int(port)), 20))
+            line.sendall(head)
+        with pytest.raises(ThrottlingException):
+            _until_refused(face)
+
+
+def _fail() -> None:
+    raise job_not_found(JOB)
+
+
+def _until_refused(face: Faced) -> None:
+    for _ in range(100):
+        failing("JobNotFound", lambda: get(ice(face.address)))
 
 
 # --- What HTTP allows ------------------------------------------------------------------------

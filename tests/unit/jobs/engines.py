@@ -40,6 +40,8 @@ class ScriptedEngine:
         self.on_removing: Callable[[Sequence[seam.Target]], int] = len
         self.abandoned: list[tuple[str, int, str | None]] = []
         """Behind which segments it was cleared up, and what they were about to publish."""
+        self.clearing: Callable[[], Awaitable[object]] = lambda: asyncio.sleep(0)
+        """What clearing up takes."""
         self.left: list[seam.Unit] = []
         """The other units behind which it was cleared up."""
         self.running = 0
@@ -79,12 +81,13 @@ class ScriptedEngine:
     async def remove(self, targets: Sequence[seam.Target]) -> int:
         return self.on_removing(targets)
 
-    def abandon(self, units: Sequence[seam.Unit]) -> None:
+    def abandon(self, units: Sequence[seam.Unit]) -> Awaitable[object]:
         for unit in units:
             if isinstance(unit, seam.Render):
                 self.abandoned.append((unit.job_id, unit.segment.index, unit.intent))
             else:
                 self.left.append(unit)
+        return asyncio.gather(self.clearing())
 
     async def well(self, unit: seam.Unit, on_report: seam.OnReport) -> seam.Outcome:
         """Do a unit as a worker does."""
@@ -119,9 +122,9 @@ class Gate:
 
 @asynccontextmanager
 async def scheduling(
-    keep: Kept, engine: ScriptedEngine, *, tries: int = 3, grace: float = 0
+    keep: Kept, engine: ScriptedEngine, *, tries: int = 3, grace: float = 0, **bounds: int
 ) -> AsyncIterator[Scheduler]:
-    """A scheduler at work, until the block ends."""
+    """A scheduler at work, until the block ends; ``bounds`` are those of `Scheduler`."""
     limits = Limits(
         scratch=Path("/nonexistent"),
         cores=4,
@@ -130,7 +133,7 @@ async def scheduling(
         most_pixels=10**6,
         most_frames=10**6,
     )
-    scheduler = Scheduler(keep.store, keep.log, engine, limits)
+    scheduler = Scheduler(keep.store, keep.log, engine, limits, **bounds)
     await scheduler.start()
     try:
         yield scheduler

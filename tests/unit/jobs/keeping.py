@@ -44,7 +44,7 @@ class Kept:
     database: Database
     log: EventLog
     clock: Clock
-    path: Path
+    path: Path | sqlalchemy.URL
     commits: list[list[StoredEvent]]
 
     async def add(self, token: str = "", *, principal: str = "me", **values: Any) -> JobRecord:
@@ -64,17 +64,23 @@ class Kept:
 @asynccontextmanager
 async def kept(folder: Path) -> AsyncIterator[Kept]:
     """Open the store of a folder, which may exist already."""
+    async with kept_at(folder / "reelsplit.db") as made:
+        yield made
+
+
+@asynccontextmanager
+async def kept_at(place: Path | sqlalchemy.URL) -> AsyncIterator[Kept]:
+    """Open the store of a database, which may exist already."""
     log, clock, commits = EventLog(), Clock(), list[list[StoredEvent]]()
 
     def on_commit(events: list[StoredEvent]) -> None:
         commits.append(events)
         log.commit(events)
 
-    path = folder / "reelsplit.db"
-    database = Database(path, on_commit, lambda: clock.now)
+    database = Database(place, on_commit, lambda: clock.now)
     database.open()
     try:
-        yield Kept(Store(database), database, log, clock, path, commits)
+        yield Kept(Store(database), database, log, clock, place, commits)
     finally:
         await database.close()
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -84,7 +86,8 @@ def test_a_steady_run_tells_the_time_that_is_left(detects: bool, length: int) ->
     """One segment after another, ten seconds of the source in a second."""
     meter = _meter(detects=detects)
     meter.source(length)
-    meter.planned(length)
+    for _ in range(10):
+        meter.planned(10)
     meter.plan_complete = True
     now = 0.0
     for index in range(10):
@@ -134,3 +137,91 @@ def test_a_rate_forgets_what_is_long_gone_and_takes_a_new_beginning() -> None:
     assert rate.per_second == 0
     rate.add(101, 7)
     assert rate.per_second == pytest.approx(7)
+
+
+@dataclass(frozen=True)
+class _Encoder:
+    """A steady worker, as x264 was measured: frames come out only when it holds so many, those
+    that it holds at the end come all at once, and what was made is read again."""
+
+    frames_per_second: float = 40.0
+    held: int = 50
+    check: float = 0.03
+    """How long it is read again, against how long it was made."""
+
+    def segment(self, start: float, seconds: float) -> tuple[list[tuple[float, int]], float]:
+        """When so many frames were out, and when the segment is published."""
+        count, pace = round(seconds * 24), 1 / self.frames_per_second
+        held, begin = min(self.held, count), start + 0.1
+        # Taking frames in costs little.
+        out = [(begin + 0.1 * pace * frame, 0) for frame in range(held)]
+        full = out[-1][0] if out else begin
+        out += [(full + frame * pace, frame) for frame in range(1, count - held + 1)]
+        done = out[-1][0] + held * pace / 1.5
+        out.append((done, count))
+        return out, done + (done - begin) * self.check
+
+
+@pytest.mark.parametrize(
+    ("lengths", "workers"),
+    [
+        ([120], 1),
+        ([120], 2),
+        ([60, 60], 2),
+        ([30] * 3, 2),
+        ([60, 20, 10], 2),
+        ([10, 20, 60], 2),
+        ([5] * 40, 2),
+        ([12] * 10, 1),
+        ([40] * 9, 4),
+    ],
+    ids=str,
+)
+@pytest.mark.parametrize(
+    "encoder", [_Encoder(), _Encoder(held=0, check=0.035), _Encoder(20, held=30)]
+)
+def test_the_time_left_of_a_steady_encode_is_right_within_a_quarter(
+    lengths: list[float], workers: int, encoder: _Encoder
+) -> None:
+    """Over its last four fifths. Half a second is forgiven, where next to nothing is left."""
+    meter = _meter(detects=False)
+    meter.source(120)
+    for seconds in lengths:
+        meter.planned(seconds)
+    meter.plan_complete = True
+    free, happening = [0.0] * workers, []
+    for index, seconds in enumerate(lengths):
+        worker = free.index(min(free))
+        frames, end = encoder.segment(free[worker], seconds)
+        happening.append((free[worker], index, -1))
+        happening += [(now, index, count) for now, count in frames]
+        happening.append((end, index, -2))
+        free[worker] = end
+    whole = max(free)
+    for now, index, count in sorted(happening):
+        seconds = lengths[index]
+        match count:
+            case -1:
+                meter.begun(index, seconds)
+            case -2:
+                meter.ended(now, index, seconds, round(seconds * 24), counts=True)
+            case _:
+                meter.made(now, index, count / (seconds * 24), count)
+        if whole / 5 <= now < whole:
+            left = meter.progress(RECORD).time_left
+            assert left is not None
+            real = whole - now
+            assert abs(float(left) - real) <= real / 4 + 0.5, f"at {now:.1f} s"
+
+
+def test_a_last_segment_whose_upload_takes_long_leaves_no_time() -> None:
+    meter = _meter()
+    meter.source(10)
+    meter.planned(10)
+    meter.plan_complete = True
+    meter.begun(0, 10)
+    for tenth in range(10):
+        meter.made(1 + tenth / 10, 0, tenth / 10, tenth * 24)
+        meter.progress(RECORD)
+    meter.ended(60, 0, 10, 240, counts=True)
+    assert meter.progress(RECORD).time_left == 0

@@ -401,11 +401,9 @@ async def test_what_has_not_ended_is_found_again(tmp_path: Path) -> None:
         await keep.store.change_job(running, JobState.RUNNING)
         await _failed(keep)
     async with kept(tmp_path) as keep:
-        active = await keep.store.active()
-        assert {job.job_id: job.state for job in active} == {
-            waiting: JobState.PENDING,
-            running: JobState.RUNNING,
-        }
+        assert [job.job_id for job in await keep.store.queued()] == [waiting]
+        begun = await keep.store.unfinished()
+        assert [(job.job_id, job.state) for job in begun] == [(running, JobState.RUNNING)]
 
 
 async def test_a_property_is_made_once_and_kept(tmp_path: Path) -> None:

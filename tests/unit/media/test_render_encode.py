@@ -180,12 +180,15 @@ def test_a_damaged_stretch_is_skipped_and_counted(clip: Path, tmp_path: Path) ->
     assert 40 < result.frame_count <= 96
 
 
-def test_progress_counts_every_frame(clip: Path, tmp_path: Path) -> None:
+def test_progress_counts_the_frames_that_have_come_out(clip: Path, tmp_path: Path) -> None:
     heard: list[int] = []
     plan = RenderPlan(start=Fraction(0), end=Fraction(1, 2), container=Container.MP4)
     with clip.open("rb") as file:
         render(file, plan, tmp_path / "o.mp4", heard.append)
-    assert heard == list(range(1, 13))
+    # An encoder holds frames back; that it took them says little of how long it will take.
+    assert heard[0] == 0
+    assert heard == sorted(heard)
+    assert heard[-1] == 12
 
 
 @pytest.mark.parametrize("codec", AudioCodec)

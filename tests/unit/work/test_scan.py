@@ -89,7 +89,15 @@ def found(
     helped: list[Heard] = []
 
     def help_it(share: str) -> None:
-        unit = Scan(job_id="1", spec=spec, pin=None, folder=folder, share=share, most_pixels=10**7)
+        unit = Scan(
+            job_id="1",
+            spec=spec,
+            pin=None,
+            folder=folder,
+            share=share,
+            most_pixels=10**7,
+            seconds=3.0,
+        )
         more = True
         while more:
             heard = Heard()
@@ -166,6 +174,7 @@ def test_a_scan_without_a_lead_ends_at_once(film: Path, tmp_path: Path) -> None:
         folder=tmp_path,
         share="share-gone",
         most_pixels=10**7,
+        seconds=3.0,
     )
     heard = Heard()
     # Not even the source is looked at.
