@@ -127,6 +127,7 @@ class Proxy:
                     self.sent += len(data)
                 time.sleep(self.delay())
                 client.sendall(data)
+        answered.set()
 
 
 def _whole(client: socket.socket, data: bytes) -> bytes:

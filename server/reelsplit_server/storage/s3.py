@@ -6,8 +6,10 @@ from __future__ import annotations
 import re
 import secrets
 import threading
+import time
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
+from datetime import timedelta
 from typing import TYPE_CHECKING, Any
 
 from reelsplit_server.storage.errors import Side, StorageError, exists
@@ -24,6 +26,8 @@ __all__ = ["S3Config", "S3Store"]
 _MOST_PARTS = 10_000
 _BATCH = 1000
 _MIB = 2**20
+_SECOND = timedelta(seconds=1)
+"""As exact as stores tell when an upload was begun."""
 _MD5 = re.compile(r"[A-Za-z0-9+/]{22}==")
 _ARCHIVES = frozenset({"GLACIER", "DEEP_ARCHIVE", "Archive", "ColdArchive", "DeepColdArchive"})
 
@@ -90,9 +94,10 @@ class S3Store:
         return None if head is None else _stat(head)
 
     def begin(self, target: NewObject) -> Upload:
-        """See `ObjectStore.begin`. An answer that is lost leaves an empty upload behind, as a dead
-        server does: buckets should have a rule that ends old ones."""
-        mark = secrets.token_hex(8)
+        """See `ObjectStore.begin`. Buckets should have a rule that ends old uploads all the same: a
+        server may die just when the store begins one."""
+        mark, started = secrets.token_hex(8), time.monotonic()
+        lost = threading.Event()
         given: dict[str, Any] = {"ContentType": target.content_type}
         if self._config.kind == "oss" and not target.replace:
             given["IfNoneMatch"] = "*"
@@ -100,10 +105,14 @@ class S3Store:
             made = client.call(
                 "create_multipart_upload",
                 bucket=target.bucket,
+                on_lost=lost.set,
                 Key=target.key,
                 Metadata={CHECKSUM: target.checksum, MARK: mark},
                 **given,
             )
+            if lost.is_set():
+                took = timedelta(seconds=time.monotonic() - started)
+                self._abort_twins(client, target, made["UploadId"], took)
         self._buckets.add(target.bucket)
         least = -(-target.size // _MOST_PARTS)
         part_size = max(self._config.part_size, -(-least // _MIB) * _MIB)
@@ -224,22 +233,46 @@ class S3Store:
                 raise
 
     def _abort_all(self, client: S3Client, bucket: str, key: str) -> int:
-        # Own paging: SeaweedFS gives one of the two markers only, and is to get back no other.
-        markers: dict[str, str] = {}
         aborted: set[str] = set()
+        for each in self._uploads(client, bucket, key):
+            if each["UploadId"] not in aborted:
+                self._abort(client, bucket, key, each["UploadId"])
+                aborted.add(each["UploadId"])
+        return len(aborted)
+
+    def _abort_twins(
+        self, client: S3Client, target: NewObject, handle: str, took: timedelta
+    ) -> None:
+        """Give up the uploads that were begun for this one, and whose answers were lost. By the
+        store's own clock, and as well as it can be done."""
+        from reelsplit_server.storage.s3_errors import FAILURES
+
+        with suppress(*FAILURES):
+            begun = {
+                each["UploadId"]: each["Initiated"]
+                for each in self._uploads(client, target.bucket, target.key)
+                if each.get("Initiated")
+            }
+            if handle not in begun:
+                return
+            earliest = begun.pop(handle) - took - _SECOND
+            for twin, time_of_it in begun.items():
+                if time_of_it >= earliest:
+                    self._abort(client, target.bucket, target.key, twin)
+
+    def _uploads(self, client: S3Client, bucket: str, key: str) -> Iterator[Mapping[str, Any]]:
+        # Own paging: SeaweedFS gives one of the two markers only, and is to get back no other.
+        markers: dict[str, Any] = {}
         while True:
             page = client.call("list_multipart_uploads", bucket=bucket, Prefix=key, **markers)
             uploads = page.get("Uploads", [])
-            for each in uploads:
-                if each["Key"] == key and each["UploadId"] not in aborted:
-                    self._abort(client, bucket, key, each["UploadId"])
-                    aborted.add(each["UploadId"])
+            yield from (each for each in uploads if each["Key"] == key)
             if not page.get("IsTruncated") or not uploads:
-                return len(aborted)
+                return
             names = ("KeyMarker", "UploadIdMarker")
             following = {name: page[f"Next{name}"] for name in names if page.get(f"Next{name}")}
             if not following or following == markers:
-                return len(aborted)
+                return
             markers = following
 
     def _delete_together(self, bucket: str, keys: Sequence[str]) -> Sequence[str]:

@@ -62,14 +62,17 @@ class S3Client:
             for api in self._apis.values():
                 api.close()
 
-    def call(self, name: str, *, bucket: str, **given: Any) -> Mapping[str, Any]:
-        """Make a call by its name in boto3."""
+    def call(
+        self, name: str, *, bucket: str, on_lost: Callable[[], None] | None = None, **given: Any
+    ) -> Mapping[str, Any]:
+        """Make a call by its name in boto3. ``on_lost`` is called where it is repeated though it
+        may have passed: where the answer was lost."""
 
         def ask(api: Any) -> Mapping[str, Any]:
             answer: Mapping[str, Any] = getattr(api, name)(Bucket=bucket, **given)
             return answer
 
-        return self.repeat(lambda: self._at_home(bucket, ask))
+        return self.repeat(lambda: self._at_home(bucket, ask), on_lost)
 
     def head(self, bucket: str, key: str, *, sure_of_bucket: bool) -> Mapping[str, Any]:
         """What the store tells of an object. Answers to HEAD have no body, so an error is asked
@@ -101,8 +104,10 @@ class S3Client:
 
         return self.repeat(sign)
 
-    def repeat(self, work: Callable[[], ResultT]) -> ResultT:
-        """Do something until it passes, as long as that may be hoped for."""
+    def repeat(
+        self, work: Callable[[], ResultT], on_lost: Callable[[], None] | None = None
+    ) -> ResultT:
+        """Do something until it passes, as long as that may be hoped for; see `call`."""
         end = time.monotonic() + self._config.wire.patience
         pause = _FIRST_PAUSE
         while True:
@@ -112,6 +117,8 @@ class S3Client:
                 left = end - time.monotonic()
                 if left <= 0 or not helps_to_repeat(error):
                     raise
+                if on_lost is not None and not isinstance(error, ClientError):
+                    on_lost()
                 # Many fail at the same moment, and should not come back at the same one.
                 wait = max(pause * _random.uniform(0.5, 1), min(retry_after(error), _LONGEST_ASKED))
                 if self._closed.wait(min(wait, left)):

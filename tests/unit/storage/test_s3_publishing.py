@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import threading
+import time
 from typing import Any
 
 import pytest
 
-from reelsplit_server.storage.grants import Part, PartsUpload
+from reelsplit_server.storage.grants import Part, PartsUpload, Wire
 from reelsplit_server.storage.s3 import S3Store
+from tests.proxy import proxied
 from tests.services import Service
 from tests.unit.storage.s3_help import (
     body_of,
@@ -288,3 +291,37 @@ def test_the_same_bytes_of_two_uploads_are_told_apart(
         # An upload that is given up takes back what it made itself.
         s3.abort(last)
         assert s3.find(bucket, key, "label") is None
+
+
+def test_an_upload_whose_beginning_was_told_in_vain_is_given_up(
+    service: Service, bucket: str
+) -> None:
+    """The store begins it, and the line is cut before it has said so."""
+    others = service.api.create_multipart_upload(Bucket=bucket, Key="twins.mp4")["UploadId"]
+    # Stores tell the time of it in whole seconds.
+    time.sleep(2.5)
+    steps = iter(["the request goes on", "its answer does not"])
+    with proxied(service.endpoint.partition("://")[2]) as proxy:
+        began = threading.Event()
+
+        def watch(line: str) -> bool:
+            if line.startswith("POST ") and "uploads" in line:
+                began.set()
+            return False
+
+        def cut() -> float:
+            if began.is_set() and next(steps, "") == "its answer does not":
+                proxy.cut()
+            return 0.0
+
+        proxy.holds, proxy.delay = watch, cut
+        patient = Wire(timeout=20.0, patience=20.0)
+        with store(service, endpoint=proxy.endpoint, wire=patient) as s3:
+            upload = s3.begin(target(bucket, "twins.mp4", SMALL))
+            begun = sum("uploads" in line for line in proxy.requests if line.startswith("POST "))
+            assert begun == 2
+            found = service.api.list_multipart_uploads(Bucket=bucket, Prefix="twins.mp4")
+            handles = {each["UploadId"] for each in found["Uploads"]}
+            assert handles == {others, upload.handle}
+            s3.finish(upload, send_all(s3, upload, SMALL))
+    assert body_of(service, bucket, "twins.mp4") == SMALL
