@@ -15,6 +15,7 @@ from reelsplit import (
     JobState,
     NotFoundError,
     Output,
+    SegmentState,
     VideoCodec,
     VideoEncoding,
     every,
@@ -117,6 +118,8 @@ def test_a_restart_goes_on_with_the_trace(
     server.kill()
     server.start()
     with Client(server.address) as client:
+        segments = client.job(job_id).segments
+        wait_for(lambda: SegmentState.RUNNING in {segment.state for segment in segments()})
         client.cancel(job_id)
     spans = list(collector.wait("job", "render", trace_id=_trace_id(mine)))
     by_name = {span.name: span for span in spans}

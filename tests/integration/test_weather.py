@@ -820,7 +820,8 @@ def test_segments_that_fill_the_data_folder_fail_and_leave_room(tmp_path: Path) 
     options = {"x264-params": "bitrate=8000:vbv-maxrate=8000:vbv-bufsize=8000"}
     with (
         small_disk(tmp_path / "data", "size=6m"),
-        ServerProcess(tmp_path) as server,
+        # One after the other: whatever shares a full disk fails with it.
+        ServerProcess(tmp_path, "--workers", "1") as server,
         Client(server.address, timeout=60) as client,
     ):
         film = server.root / "film.mp4"
