@@ -45,9 +45,9 @@ class Sender:
         self._connection = connection
 
     def __call__(self, data: bytes) -> None:
-        """Send some bytes."""
-        self._connection.sendall(data)
+        """Count some bytes, and send them: a reader that has them may ask for the count at once."""
         self._site.count(len(data))
+        self._connection.sendall(data)
 
     def reset(self) -> None:
         """Let the connection end with a reset when it is closed."""
@@ -116,7 +116,7 @@ class Site:
         return self._closed.wait(seconds)
 
     def count(self, size: int) -> None:
-        """Count bytes that were sent."""
+        """Count bytes that are sent."""
         with self._lock:
             self.sent += size
 

@@ -183,7 +183,7 @@ def test_any_reads_give_the_bytes_of_the_file(
         assert fetched <= len(_SOURCE)
     consumed = sum(size for _, size in moves)
     # Of each read that finds nothing at hand: its window, and two that are fetched ahead.
-    window = max(windows.first, windows.most if windows.whole else consumed)
+    window = max(windows.first, windows.cache * 3 // 8 if windows.whole else consumed)
     assert fetched <= reads * 4 * (window + windows.first)
 
 

@@ -111,10 +111,10 @@ class Handler(BaseHTTPRequestHandler):
             self.close_connection = True
 
     def send(self, body: bytes) -> None:
-        """Send some of a body, and count it."""
-        self.wfile.write(body)
+        """Count some of a body, and send it: a reader that has it may ask for the count at once."""
         with self.weather.lock:
             self.weather.sent += len(body)
+        self.wfile.write(body)
 
     def part(self, **changed: str) -> tuple[dict[str, str], bytes]:
         """The headers and the body that a good server would send."""
