@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from typing import Any, TypeVar, cast
 
 from reelsplit.types.job import Job, JobPhase, JobProgress, JobState
+from reelsplit.types.record import Record
 from reelsplit.types.spec import Input, JobSpec
 from reelsplit_server.jobs.records import JobRecord, Standing
 from reelsplit_server.storage.location import public
+
+RecordT = TypeVar("RecordT", bound=Record)
 
 
 def present(record: JobRecord, live: JobProgress | None) -> Job:
@@ -58,30 +62,40 @@ def snapshot(record: Standing, live: JobProgress | None) -> JobProgress:
 
 
 def _without_secrets(spec: JobSpec) -> JobSpec:
-    source = spec.input
-    source = replace(source, uri=_public(source.uri), endpoint=_public(source.endpoint))
-    output = spec.output
+    output, reports = spec.output, spec.reports
     if output is not None:
-        template, endpoint = public(output.uri_template), _public(output.endpoint)
-        output = replace(output, uri_template=template, endpoint=endpoint)
-    reports = spec.reports
+        output = _changed(
+            output,
+            uri_template=public(output.uri_template),
+            endpoint=_public(output.endpoint),
+        )
     if reports is not None:
-        reports = replace(
+        reports = _changed(
             reports,
             uri_template=_public(reports.uri_template),
             endpoint=_public(reports.endpoint),
-            targets=[
-                replace(target, uri_template=public(target.uri_template))
+            targets=tuple(
+                _changed(target, uri_template=public(target.uri_template))
                 for target in reports.targets
-            ],
+            ),
         )
-    return replace(
+    return _changed(
         spec,
-        input=source,
+        input=_changed(
+            spec.input, uri=_public(spec.input.uri), endpoint=_public(spec.input.endpoint)
+        ),
         output=output,
         reports=reports,
         notify_url=_public(spec.notify_url),
     )
+
+
+def _changed(record: RecordT, **values: object) -> RecordT:
+    """The record with other values; most hold no secret, and copies of all take long."""
+    if all(getattr(record, name) == value for name, value in values.items()):
+        return record
+    made: RecordT = replace(cast(Any, record), **values)
+    return made
 
 
 def _as_named(spec: JobSpec, media_id: str | None) -> JobSpec:

@@ -99,9 +99,8 @@ class Checker:
 
     def spec(self, spec: JobSpec, at: str = "spec") -> None:
         """Check a whole spec."""
-        self._input(spec.input, f"{at}.input")
+        stem = self._input(spec.input, f"{at}.input")
         self._mode(spec, at)
-        stem = location.stem_of((spec.input and spec.input.uri) or "")
         if spec.output is not None:
             self._output(spec.output, f"{at}.output", stem)
         if spec.reports is not None:
@@ -122,10 +121,11 @@ class Checker:
 
     # --- Input -----------------------------------------------------------------------------
 
-    def _input(self, wanted: Input | None, at: str) -> None:
+    def _input(self, wanted: Input | None, at: str) -> str:
+        """Check where a source is; answers what ``{stem}`` stands for."""
         if wanted is None or (wanted.uri is None and wanted.media_id is None):
             self.wrong(at, "is required: give a uri or a media_id")
-            return
+            return location.stem_of("")
         if wanted.media_id is not None:
             # Those that are one were replaced by their locations.
             if wanted.endpoint is not None:
@@ -135,8 +135,10 @@ class Checker:
                     f"{at}.media_id",
                     "takes the 32 lower-case hexadecimal digits of a media asset",
                 )
+        place = None
         if wanted.uri is not None:
-            self.place(at, "uri", wanted.uri, wanted.endpoint, "read")
+            place = self.place(at, "uri", wanted.uri, wanted.endpoint, "read")
+        return place.stem if place is not None else location.stem_of(wanted.uri or "")
 
     def place(
         self, at: str, name: str, uri: str, endpoint: str | None, verb: Verb

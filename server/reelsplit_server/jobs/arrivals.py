@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import secrets
+import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
@@ -16,7 +17,7 @@ from reelsplit.types.spec import JobSpec
 from reelsplit.v1 import spec_pb2
 from reelsplit_server.jobs import changes, outbox, schema, waiting
 from reelsplit_server.jobs.database import Database, StoreUnavailableError, Transaction
-from reelsplit_server.jobs.principals import principal_id
+from reelsplit_server.jobs.principals import known_principal, principal_id
 from reelsplit_server.jobs.records import JobRecord
 from reelsplit_server.jobs.rows import NoSuchJobError, load_job, micros, spec_of
 
@@ -27,12 +28,13 @@ _MOST = 256
 _PUT_JOBS = insert(schema.jobs).returning(schema.jobs.c.job_id)
 _PUT_TOKENS = insert(schema.tokens).returning(schema.tokens.c.job_id)
 _PUT_LABELS = insert(schema.job_labels)
-_principals, _tokens = schema.principals.c, schema.tokens.c
-_OWNERS = select(_principals.name, _principals.principal_id).where(
-    _principals.name.in_(bindparam("of_names", expanding=True))
-)
-_KNOWN = select(_tokens.principal_id, _tokens.client_token, _tokens.job_id, _tokens.request).where(
-    tuple_(_tokens.principal_id, _tokens.client_token).in_(bindparam("of_places", expanding=True))
+_tokens = schema.tokens.c
+_PLACE = tuple_(_tokens.principal_id, _tokens.client_token)
+_FIRST = select(_tokens.principal_id, _tokens.client_token, _tokens.job_id, _tokens.request)
+_KNOWN = _FIRST.where(_PLACE.in_(bindparam("of_places", expanding=True)))
+# Most arrive alone, and a list takes SQLAlchemy long to write out.
+_KNOWN_ONE = _FIRST.where(
+    _tokens.principal_id == bindparam("of_principal"), _tokens.client_token == bindparam("of_token")
 )
 
 
@@ -122,7 +124,11 @@ def _answers(transaction: Transaction, arrivals: Sequence[Arrival]) -> list[Answ
     """What each of them is answered, in their order. A refusal is answered and not raised, since
     the others are kept all the same."""
     connection = transaction.connection
-    owners = _owners(connection, arrivals)
+    owners = {
+        name: row
+        for name in {arrival.principal for arrival in arrivals}
+        if (row := known_principal(transaction, name)) is not None
+    }
     known = _known(connection, owners, arrivals)
     first: dict[tuple[str, str], tuple[Arrival, JobRecord]] = {}
     answers: list[Answer] = []
@@ -153,13 +159,6 @@ def _answers(transaction: Transaction, arrivals: Sequence[Arrival]) -> list[Answ
     return answers
 
 
-def _owners(connection: Connection, arrivals: Sequence[Arrival]) -> dict[str, int]:
-    """The rows of the principals, as far as they have one."""
-    names = list({arrival.principal for arrival in arrivals})
-    found = connection.execute(_OWNERS, {"of_names": names})
-    return {row.name: row.principal_id for row in found}
-
-
 def _known(
     connection: Connection, owners: Mapping[str, int], arrivals: Sequence[Arrival]
 ) -> dict[tuple[str, str], tuple[str, bytes]]:
@@ -171,7 +170,11 @@ def _known(
     }
     if not places:
         return {}
-    found = connection.execute(_KNOWN, {"of_places": list(places)})
+    if len(places) == 1:
+        ((owner, token),) = places
+        found = connection.execute(_KNOWN_ONE, {"of_principal": owner, "of_token": token})
+    else:
+        found = connection.execute(_KNOWN, {"of_places": list(places)})
     return {
         (places[owner, token], token): (job_id, request) for owner, token, job_id, request in found
     }
@@ -199,9 +202,15 @@ def _same_or_reused(
         return error
 
 
+def _new_id() -> str:
+    """An id that nobody guesses, in the order of time: jobs of one time then lie on few pages of
+    the indexes, and a commit writes a page for each."""
+    return f"{time.time_ns() // 10**6:012x}{secrets.token_hex(10)}"
+
+
 def _record(transaction: Transaction, arrival: Arrival) -> JobRecord:
     return JobRecord(
-        job_id=secrets.token_hex(16),
+        job_id=_new_id(),
         principal=arrival.principal,
         state=JobState.PENDING,
         # As it comes back from the database: times are exact to the nanosecond.

@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Sequence
 from datetime import timedelta
+from operator import attrgetter
 
 from sqlalchemy import bindparam, insert, update
 
@@ -45,9 +46,9 @@ _NEXT_NUMBER = (
     .values(last_sequence=schema.jobs.c.last_sequence + 1)
     .returning(schema.jobs.c.last_sequence, schema.jobs.c.principal_id)
 )
-_PUT_EVENTS = insert(schema.events).returning(
-    schema.events.c.position, sort_by_parameter_order=True
-)
+_events = schema.events.c
+# Not in the order of the parameters: SQLite would then take a statement for each.
+_PUT_EVENTS = insert(schema.events).returning(_events.position, _events.job_id, _events.sequence)
 
 
 def change_job(
@@ -126,25 +127,28 @@ def put_events(
     transaction: Transaction, happened: Sequence[tuple[str, str, int, Happening]]
 ) -> None:
     """Put events of jobs (their ids, principals, and the events' numbers) into their logs."""
-    made = [
-        JobEvent(job_id=job_id, sequence=sequence, event_time=transaction.now, event=event)
+    made = {
+        (job_id, sequence): JobEvent(
+            job_id=job_id, sequence=sequence, event_time=transaction.now, event=event
+        )
         for job_id, _, sequence, event in happened
-    ]
+    }
+    data = {place: to_message(event).SerializeToString() for place, event in made.items()}
     rows = [
-        {
-            "job_id": event.job_id,
-            "sequence": event.sequence,
-            "data": to_message(event).SerializeToString(),
-        }
-        for event in made
+        {"job_id": job_id, "sequence": sequence, "data": data[job_id, sequence]}
+        for job_id, sequence in made
     ]
-    positions = transaction.connection.execute(_PUT_EVENTS, rows).scalars().all()
-    for position, row, event, (_, principal, _, _) in zip(
-        positions, rows, made, happened, strict=True
-    ):
-        data = row["data"]
-        assert isinstance(data, bytes)
+    principals = {job_id: principal for job_id, principal, _, _ in happened}
+    found = transaction.connection.execute(_PUT_EVENTS, rows)
+    for row in sorted(found, key=attrgetter("position")):
+        place = row.job_id, row.sequence
+        event = made[place]
         transaction.events.append(
-            StoredEvent(position=position, principal=principal, event=event, data=data)
+            StoredEvent(
+                position=row.position,
+                principal=principals[row.job_id],
+                event=event,
+                data=data[place],
+            )
         )
         outbox.enqueue(transaction, event)

@@ -10,6 +10,7 @@ import time
 from collections import Counter
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from dataclasses import dataclass, field
 from datetime import datetime
 from pathlib import Path
@@ -49,12 +50,15 @@ class Memory:
 
     principals: dict[int, str] = field(default_factory=dict)
     """The names of principals by their rows."""
+    rows: dict[str, int] = field(default_factory=dict)
+    """The rows of principals by their names."""
     waiting: Counter[str] | None = None
     """How many jobs are PENDING, by their principals."""
 
     def forget(self) -> None:
         """Know nothing any more."""
         self.principals.clear()
+        self.rows.clear()
         self.waiting = None
 
 
@@ -107,6 +111,7 @@ class Database:
         url = URL.create("sqlite", database=str(place)) if isinstance(place, Path) else place
         self._engine = engine_of(url)
         self._reading, self._writing = reading(self._engine), writing(self._engine)
+        self._connection: Connection | None = None
         self._memory = Memory()
         self.takes_writes = True
         """Whether the last commit was made."""
@@ -162,6 +167,12 @@ class Database:
         return await asyncio.get_running_loop().run_in_executor(self._readers, work)
 
     def _work(self) -> None:
+        try:
+            self._write_all()
+        finally:
+            self._leave()
+
+    def _write_all(self) -> None:
         stopping = False
         while not stopping:
             first = self._queue.get()
@@ -184,7 +195,8 @@ class Database:
         events: list[StoredEvent] = []
         started = time.perf_counter()
         try:
-            with self._writing.connect() as connection, connection.begin() as whole:
+            connection = self._writer()
+            with connection.begin() as whole:
                 # One that is alone needs no savepoint: with it, all is undone.
                 alone = len(batch) == 1
                 for write in batch:
@@ -200,11 +212,26 @@ class Database:
             metrics.not_committed()
             log.error("store_write_failed", error=str(error))
             self._memory.forget()
+            self._leave()
             self.takes_writes = False
             unavailable = StoreUnavailableError(str(error))
             events, settled = [], [(write, None, unavailable) for write in batch]
         # One call for all, since each wakes the loop.
         batch[0].loop.call_soon_threadsafe(self._tell, events, settled)
+
+    def _writer(self) -> Connection:
+        """The connection that writes. It is kept, since taking one takes as long as a write, and
+        left after each failure: it may be what failed."""
+        if self._connection is None:
+            self._connection = self._writing.connect()
+        return self._connection
+
+    def _leave(self) -> None:
+        connection, self._connection = self._connection, None
+        if connection is not None:
+            with suppress(SQLAlchemyError):
+                connection.invalidate()
+                connection.close()
 
     def _tell(self, events: list[StoredEvent], settled: list[_Settled]) -> None:
         try:

@@ -15,13 +15,24 @@ _BY_ROW = select(_columns.name).where(_columns.principal_id == bindparam("of_row
 
 def principal_id(transaction: Transaction, name: str) -> int:
     """The row of a principal, made at its first use."""
-    connection, place = transaction.connection, {"of_name": name}
-    found = connection.execute(_BY_NAME, place).scalar_one_or_none()
+    found = known_principal(transaction, name)
     if found is None:
         now = micros(transaction.now)
-        connection.execute(insert(schema.principals).values(name=name, create_time=now))
-        found = connection.execute(_BY_NAME, place).scalar_one()
-    return int(found)
+        transaction.connection.execute(insert(schema.principals).values(name=name, create_time=now))
+        found = known_principal(transaction, name)
+        assert found is not None
+    return found
+
+
+def known_principal(transaction: Transaction, name: str) -> int | None:
+    """The row of a principal that has one. Rows are never deleted."""
+    rows = transaction.memory.rows
+    if name not in rows:
+        found = transaction.connection.execute(_BY_NAME, {"of_name": name}).scalar_one_or_none()
+        if found is None:
+            return None
+        rows[name] = int(found)
+    return rows[name]
 
 
 def principal_name(transaction: Transaction, row: int) -> str:
