@@ -17,11 +17,13 @@ from reelsplit.types.error import Error
 from reelsplit.types.event import SegmentChanged
 from reelsplit.types.job import SourceInfo
 from reelsplit.types.spec import Input
+from reelsplit_server import metrics, tasks
 from reelsplit_server.assets.records import MediaRecord, NoSuchMediaError
 from reelsplit_server.assets.store import MediaStore
 from reelsplit_server.engine import seam
 from reelsplit_server.jobs.database import StoreUnavailableError
 from reelsplit_server.jobs.failures import internal, too_late, worker_died
+from reelsplit_server.jobs.observed import count_death, count_read
 from reelsplit_server.jobs.patience import Patience
 from reelsplit_server.jobs.records import StoredEvent
 
@@ -68,11 +70,7 @@ class Prober:
     async def stop(self) -> None:
         """End at once; what is being opened is opened again by the next server."""
         self._patience.end()
-        if self._task is not None:
-            tasks = [self._task, *self._busy.values()]
-            for task in tasks:
-                task.cancel()
-            await asyncio.gather(*tasks, return_exceptions=True)
+        await tasks.end(self._task, *self._busy.values())
 
     def wake(self) -> None:
         """There may be an asset whose facts are not known."""
@@ -162,6 +160,7 @@ class Prober:
             case seam.Failed(error=error, transient=transient):
                 if transient and tries < self._limits.tries:
                     pause = min(_MOST_PAUSE, _PAUSE * 2.0**tries)
+                    metrics.RETRIES.labels("probe").inc()
                     self._tries[media.media_id] = tries
                     self._due[media.media_id] = asyncio.get_running_loop().time() + pause
                     return
@@ -186,8 +185,9 @@ class Prober:
 
     async def _run(self, unit: seam.Probe, tries: int) -> seam.Outcome:
         try:
-            return await self._engine.run(unit, _ignored, timeout=self._limits.timeout)
+            return await self._engine.run(unit, _hear, timeout=self._limits.timeout)
         except seam.WorkerDiedError as error:
+            count_death(error)
             log.warning("worker_died", media_id=unit.job_id, tries=tries, error=str(error))
             return seam.Failed(error=worker_died(error, tries), transient=True)
         except TimeoutError:
@@ -201,5 +201,7 @@ class Prober:
             return seam.Failed(error=failed, transient=False)
 
 
-async def _ignored(_report: seam.Report) -> None:
-    """Only the end of a probe tells anything."""
+async def _hear(report: seam.Report) -> None:
+    # Of what an asset is, only the end of its probe tells anything.
+    if isinstance(report, seam.Account):
+        count_read(report)

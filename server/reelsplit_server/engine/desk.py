@@ -297,6 +297,10 @@ def _checked(segment: Segment) -> Segment:
     """A segment that can be kept: what a worker tells may be anything."""
     if not _CHECKSUM.fullmatch(segment.checksum):
         raise ValueError("the segment has no checksum")
+    cut = segment.cut
+    counts = (segment.size_bytes, *((cut.copied_frames, cut.encoded_frames) if cut else ()))
+    if not all(0 <= count < 2**63 for count in counts):
+        raise ValueError("the segment has a size or frames that cannot be")
     try:
         to_message(segment).SerializeToString()
     except Exception as error:

@@ -11,6 +11,7 @@ from typing import TypeVar
 import structlog
 
 from reelsplit.types.error import Error
+from reelsplit_server import tasks
 from reelsplit_server.engine.calls import Calls
 from reelsplit_server.engine.seam import RemoveError, Target, Unit
 from reelsplit_server.storage.errors import StorageError
@@ -150,9 +151,7 @@ class Desks:
         left = list(self._clearing.values())
         if left:
             _, slow = await asyncio.wait(left, timeout=_CLEARING)
-            for task in slow:
-                task.cancel()
-            await asyncio.gather(*slow, return_exceptions=True)
+            await tasks.end(*slow)
         self.stores.close()
 
 

@@ -3,14 +3,11 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import hmac
 import json
 import os
 import secrets
 import shutil
-import signal
-from collections import Counter
 from collections.abc import Awaitable, Mapping, Sequence
 from concurrent.futures import Future
 from dataclasses import dataclass
@@ -18,12 +15,14 @@ from pathlib import Path
 from typing import Any
 
 import structlog
-from pebble import ProcessExpired, ProcessPool
+from pebble import ProcessPool
 
+from reelsplit_server import tasks
 from reelsplit_server.engine import leftovers
 from reelsplit_server.engine.desk import Desk
 from reelsplit_server.engine.desks import Desks, told
 from reelsplit_server.engine.party import Party
+from reelsplit_server.engine.processes import Processes, died
 from reelsplit_server.engine.run import PARTING, Run
 from reelsplit_server.engine.seam import OnReport, WorkerDiedError
 from reelsplit_server.engine.vitals import Vital, Vitals, WorkerLimits
@@ -33,17 +32,11 @@ from reelsplit_server.storage.stores import Stores
 from reelsplit_server.work import entry
 from reelsplit_server.work.asks import ANSWERS, SAID
 from reelsplit_server.work.entry import Call
-from reelsplit_server.work.process import WorkerContext
 from reelsplit_server.work.units import Failed, Outcome, Published, Target, Unit
 
 log = structlog.get_logger(__name__)
 _LINE = 4 * 2**20
 """The longest report, in bytes."""
-_MOST_DONE = 500
-"""How often a process is given something to do before another takes its place: what libraries
-leak does not add up."""
-_MOST_IDLE = 2**30
-"""The bytes of memory with which a process is kept that has nothing to do."""
 _MOST_PATH = 100
 """A socket's path may have some hundred bytes, and no more."""
 
@@ -62,8 +55,8 @@ class _Work:
 class LocalEngine:
     """Runs units in ``workers`` processes of this machine.
 
-    Each process is a pool of one, with pipes of its own, and has one connection for the unit that
-    it does: one that is killed while it speaks disturbs no other.
+    Each has pipes of its own, and one connection for the unit that it does: one that is killed
+    while it speaks disturbs no other.
     """
 
     def __init__(
@@ -78,22 +71,14 @@ class LocalEngine:
         """``folder`` is private to this server, and gets the socket. ``stores`` is used by the
         server itself, never by a worker. ``limits`` are those of each worker;
         ``logs`` the level and the format of what it logs."""
-        self._logs = logs
         self._workers = workers
-        self._limits = limits or WorkerLimits()
-        self._vitals = Vitals(self._limits)
-        self._done: Counter[ProcessPool] = Counter()
-        """How often each was given something to do."""
+        limits = limits or WorkerLimits()
+        self._vitals = Vitals(limits)
+        self._processes = Processes(workers, [limits.file_size, *logs])
         self._desks = Desks(stores, workers)
         self._runs: dict[str, Run] = {}
-        self._free: asyncio.Queue[ProcessPool] = asyncio.Queue()
         self._releasing: set[asyncio.Task[None]] = set()
-        self._pools: set[ProcessPool] = set()
         self._server: asyncio.Server | None = None
-        # The server forks from a small process of its own, which has loaded the libraries and
-        # has neither threads nor gRPC in it.
-        self._context = WorkerContext()
-        self._context.set_forkserver_preload(["reelsplit_server.work.preload"])
         self._spare = leftovers.prepare(
             folder.with_name(leftovers.RECORD), own=len(os.fsencode(folder)) > _MOST_PATH
         )
@@ -107,38 +92,17 @@ class LocalEngine:
     async def start(self) -> None:
         """Start the processes, so that the first unit finds them ready."""
         self._server = await asyncio.start_unix_server(self._listen, self._socket, limit=_LINE)
-        for pool in await asyncio.to_thread(self._start_pools):
-            self._free.put_nowait(pool)
+        await self._processes.start()
         self._vitals.start()
-
-    def _start_pools(self) -> list[ProcessPool]:
-        pools = [self._new_pool() for _ in range(self._workers)]
-        for future in [pool.schedule(entry.ready) for pool in pools]:
-            future.result()
-        return pools
-
-    def _new_pool(self) -> ProcessPool:
-        pool = ProcessPool(
-            max_workers=1,
-            context=self._context,
-            initializer=entry.prepare,
-            initargs=[self._limits.file_size, *self._logs],
-        )
-        self._pools.add(pool)
-        return pool
 
     async def stop(self) -> None:
         """End all processes, at once."""
         if self._server is not None:
             self._server.close()
         await self._vitals.stop()
-        # First, since they may make new ones.
-        for task in self._releasing:
-            task.cancel()
-        await asyncio.gather(*self._releasing, return_exceptions=True)
-        for pool in self._pools:
-            pool.stop()  # type: ignore[no-untyped-call]
-        await asyncio.gather(*(asyncio.to_thread(pool.join) for pool in self._pools))
+        # First, since they may start new ones.
+        await tasks.end(*self._releasing)
+        await self._processes.stop()
         await self._desks.close()
         if self._spare is not None:
             shutil.rmtree(self._spare, ignore_errors=True)
@@ -164,51 +128,37 @@ class LocalEngine:
                 task.add_done_callback(self._releasing.discard)
 
     async def _release(self, begun: asyncio.Task[_Work]) -> None:
-        work = await begun
+        try:
+            work = await begun
+        except WorkerDiedError:
+            # There was no process for it.
+            return
         # One that has hung up, or was hung up on, has nothing more to do.
         await _first(work.ended, timeout=PARTING)
         work.future.cancel()
         self._vitals.leave(work.vital)
-        self._free.put_nowait(await self._fresh(work))
-
-    async def _fresh(self, work: _Work) -> ProcessPool:
-        """The process that has done something, or another in its place where that is better."""
-        pool = work.pool
-        if not work.vital.lost.done() and (
-            self._done[pool] < _MOST_DONE and work.vital.memory() < _MOST_IDLE
-        ):
-            return pool
-        # One that does not answer may not even have noticed that it was given something.
-        await asyncio.to_thread(_end, pool)
-        self._forget(pool)
-        pool = self._new_pool()
-        with contextlib.suppress(Exception):
-            await asyncio.wrap_future(pool.schedule(entry.ready))
-        return pool
-
-    def _forget(self, pool: ProcessPool) -> None:
-        self._pools.discard(pool)
-        self._done.pop(pool, None)
+        await self._processes.give_back(work.pool, work.vital)
 
     async def _begin(self, calls: Sequence[Call]) -> _Work:
-        """Give a worker something to do."""
-        pool = await self._free.get()
-        if not pool.active:
-            # A process that dies while it is idle breaks its pool.
-            self._forget(pool)
-            pool = self._new_pool()
-        self._done[pool] += 1
+        """Give a worker something to do. Raises `WorkerDiedError` where there is none."""
+        pool = await self._processes.take()
         vital = self._vitals.watch()
         for call in calls:
             if (run := self._runs.get(call.name)) is not None:
                 run.vital = vital
         path = str(self._socket)
-        if len(calls) == 1:
-            (call,) = calls
-            arguments = (call.unit, call.grant, path, call.name, call.secret)
-            future = pool.schedule(entry.execute, args=arguments)
-        else:
-            future = pool.schedule(entry.execute_all, args=(calls, path))
+        try:
+            if len(calls) == 1:
+                (call,) = calls
+                arguments = (call.unit, call.grant, path, call.name, call.secret)
+                future = pool.schedule(entry.execute, args=arguments)
+            else:
+                future = pool.schedule(entry.execute_all, args=(calls, path))
+        except Exception as error:
+            # It has died just now.
+            self._vitals.leave(vital)
+            await self._processes.give_back(pool, vital)
+            raise WorkerDiedError("the worker died before it began") from error
         ended = asyncio.wrap_future(future)
         # Looked at later, and not again when it ends after that.
         ended.add_done_callback(lambda future: future.cancelled() or future.exception())
@@ -263,8 +213,7 @@ class LocalEngine:
             opening = asyncio.create_task(desk.open())
             await _first(opening, stop)
             if stop.done():
-                opening.cancel()
-                await asyncio.gather(opening, return_exceptions=True)
+                await tasks.end(opening)
                 raise stop.result()
             return await self._serve(unit, opening.result(), desk, on_report, stop, party, place)
         except StorageError as error:
@@ -288,12 +237,14 @@ class LocalEngine:
         call = Call(unit=unit, grant=grant, name=name, secret=secret)
         joining = asyncio.create_task(party.join(place, call, self._begin))
         await _first(joining, stop)
-        if not joining.done():
+        try:
+            if not joining.done():
+                await tasks.end(joining)
+                raise stop.result()
+            work: _Work = joining.result()
+        except BaseException:
             del self._runs[name]
-            joining.cancel()
-            await asyncio.gather(joining, return_exceptions=True)
-            raise stop.result()
-        work: _Work = joining.result()
+            raise
         ended, lost = work.ended, work.vital.lost
         await _first(ended, silent, stop, lost)
         if desk.published is None and run.outcome is None:
@@ -322,7 +273,7 @@ class LocalEngine:
             raise run.failure
         if lost.done():
             raise lost.result()
-        raise _died(None if lived else ended.exception())
+        raise died(None if lived else ended.exception())
 
     async def remove(self, targets: Sequence[Target]) -> int:
         """Delete what a job published; see `reelsplit_server.engine.seam.Engine.remove`."""
@@ -371,23 +322,6 @@ class LocalEngine:
         if run is None or run.writer is not None:
             return None
         return run if hmac.compare_digest(run.secret.encode(), hello["secret"].encode()) else None
-
-
-def _died(error: BaseException | None) -> WorkerDiedError:
-    """What became of a worker that ended by itself."""
-    killer = None
-    if isinstance(error, ProcessExpired) and (error.exitcode or 0) < 0:
-        with contextlib.suppress(ValueError):
-            killer = signal.Signals(-(error.exitcode or 0)).name
-    text = f"killed by {killer}" if killer else str(error or "the worker ended without a word")
-    died = WorkerDiedError(text, signal=killer)
-    died.__cause__ = error
-    return died
-
-
-def _end(pool: ProcessPool) -> None:
-    pool.stop()  # type: ignore[no-untyped-call]
-    pool.join()
 
 
 async def _first(*awaited: asyncio.Future[Any], timeout: float | None = None) -> None:

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 
 from reelsplit_server.engine.desk import Desk
 from reelsplit_server.engine.seam import (
+    Account,
     Analyse,
     Failed,
     OnReport,
@@ -47,6 +48,7 @@ class Run:
     """How its worker is, once it was given to one."""
     outcome: Outcome | None = None
     failure: BaseException | None = None
+    accounted: bool = False
     answering: asyncio.Task[Answer | None] | None = None
 
     async def hear(self, said: Said) -> Answer | None:
@@ -59,6 +61,10 @@ class Run:
             raise ValueError("only what opens a source to look at it ends so")
         if isinstance(said, ScanDone) and not isinstance(self.unit, Scan):
             raise ValueError("only a scan ends as one")
+        if isinstance(said, Account):
+            if self.accounted:
+                raise ValueError("a unit accounts for itself once")
+            self.accounted = True
         if isinstance(said, Failed):
             said = _bounded(said)
         if isinstance(said, PlanDone | ScanDone | Failed):

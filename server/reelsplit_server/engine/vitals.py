@@ -19,6 +19,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
+from reelsplit_server import tasks
 from reelsplit_server.engine.seam import End, WorkerDiedError
 
 _EVERY = 0.25
@@ -106,9 +107,7 @@ class Vitals:
 
     async def stop(self) -> None:
         """End."""
-        if self._task is not None:
-            self._task.cancel()
-            await asyncio.gather(self._task, return_exceptions=True)
+        await tasks.end(self._task)
 
     def watch(self) -> Vital:
         """A worker begins with something."""

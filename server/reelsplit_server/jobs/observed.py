@@ -17,7 +17,8 @@ from reelsplit_server.jobs import traces
 from reelsplit_server.jobs.records import JobRecord
 
 _MOST_STAGES = 64
-_MOST_READ = 2**50
+_MOST_READ, _MOST_FRAMES = 2**50, 2**40
+"""Of one try: a worker may say anything."""
 
 
 class Observed:
@@ -56,7 +57,8 @@ class Observed:
                     self._settle(report)
                     return
                 case seam.Progress(frames=frames) if self._kind == "analyse":
-                    metrics.FRAMES.labels("analysed").inc(max(0, frames - self._frames))
+                    frames = max(self._frames, min(frames, _MOST_FRAMES))
+                    metrics.FRAMES.labels("analysed").inc(frames - self._frames)
                     self._frames = frames
                 case seam.PublishedReport(report=made):
                     metrics.BYTES_WRITTEN.labels("report").inc(made.size_bytes)
@@ -66,7 +68,7 @@ class Observed:
 
     def _settle(self, account: seam.Account) -> None:
         """A worker may say anything: nothing lies outside the try."""
-        metrics.BYTES_READ.inc(min(max(account.read, 0), _MOST_READ))
+        count_read(account)
         now = time.time_ns()
         for stage in account.stages[:_MOST_STAGES] if tracing.is_on() else ():
             start = min(max(stage.start, self._begun), now)
@@ -76,9 +78,7 @@ class Observed:
     def died(self, error: seam.WorkerDiedError) -> None:
         """The worker ended before."""
         self._outcome = "died"
-        cause = _cause(error)
-        metrics.WORKER_DEATHS.labels(cause).inc()
-        self._span.fail(f"worker_{cause}")
+        self._span.fail(f"worker_{count_death(error)}")
 
     def late(self) -> None:
         """It took too long."""
@@ -113,6 +113,18 @@ class Observed:
         self._span.end()
         seconds = time.monotonic() - self._started
         metrics.UNIT_SECONDS.labels(self._kind, self._outcome).observe(seconds)
+
+
+def count_read(account: seam.Account) -> None:
+    """A worker has taken so much from a source."""
+    metrics.BYTES_READ.inc(min(max(account.read, 0), _MOST_READ))
+
+
+def count_death(error: seam.WorkerDiedError) -> str:
+    """A worker ended before its unit did; answers the cause."""
+    cause = _cause(error)
+    metrics.WORKER_DEATHS.labels(cause).inc()
+    return cause
 
 
 def _cause(error: seam.WorkerDiedError) -> str:

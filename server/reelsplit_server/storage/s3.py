@@ -8,10 +8,11 @@ import secrets
 import threading
 import time
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any
 
+from reelsplit_server.storage import s3_uploads
 from reelsplit_server.storage.errors import Side, StorageError, exists
 from reelsplit_server.storage.grants import Part, PartsUpload, Pin, Request
 from reelsplit_server.storage.object_store import CHECKSUM, MARK, NewObject, Stat, Upload
@@ -26,8 +27,6 @@ __all__ = ["S3Config", "S3Store"]
 _MOST_PARTS = 10_000
 _BATCH = 1000
 _MIB = 2**20
-_SECOND = timedelta(seconds=1)
-"""As exact as stores tell when an upload was begun."""
 _MD5 = re.compile(r"[A-Za-z0-9+/]{22}==")
 _ARCHIVES = frozenset({"GLACIER", "DEEP_ARCHIVE", "Archive", "ColdArchive", "DeepColdArchive"})
 
@@ -47,6 +46,8 @@ class S3Store:
         self._made: S3Client | None = None
         self._buckets: set[str] = set()
         self._knows_conditions = True
+        self._live: set[str] = set()
+        """The handles of uploads that this server goes on with."""
 
     def stat(self, bucket: str, key: str, label: str) -> Stat:
         """See `ObjectStore.stat`."""
@@ -95,7 +96,9 @@ class S3Store:
 
     def begin(self, target: NewObject) -> Upload:
         """See `ObjectStore.begin`. Buckets should have a rule that ends old uploads all the same: a
-        server may die just when the store begins one."""
+        server may die just when the store begins one, and where the answer to the last repeat is
+        lost too, nobody knows what it was called. The next attempt at this place gives that up,
+        with all others there; if there is none, it stays."""
         mark, started = secrets.token_hex(8), time.monotonic()
         lost = threading.Event()
         given: dict[str, Any] = {"ContentType": target.content_type}
@@ -110,9 +113,12 @@ class S3Store:
                 Metadata={CHECKSUM: target.checksum, MARK: mark},
                 **given,
             )
+            self._live.add(made["UploadId"])
             if lost.is_set():
                 took = timedelta(seconds=time.monotonic() - started)
-                self._abort_twins(client, target, made["UploadId"], took)
+                s3_uploads.abort_twins(
+                    client, target.bucket, target.key, made["UploadId"], took, self._live
+                )
         self._buckets.add(target.bucket)
         least = -(-target.size // _MOST_PARTS)
         part_size = max(self._config.part_size, -(-least // _MIB) * _MIB)
@@ -144,6 +150,10 @@ class S3Store:
 
     def finish(self, upload: Upload, etags: Sequence[str]) -> None:
         """See `ObjectStore.finish`. Raises `ValueError` for too many or too few tags."""
+        self._finish(upload, etags)
+        self._live.discard(upload.handle)
+
+    def _finish(self, upload: Upload, etags: Sequence[str]) -> None:
         target = upload.target
         if len(etags) != _count(upload):
             raise ValueError(f"{len(etags)} tags for {_count(upload)} parts")
@@ -169,9 +179,10 @@ class S3Store:
 
     def abort(self, upload: Upload) -> None:
         """See `ObjectStore.abort`."""
+        self._live.discard(upload.handle)
         target = upload.target
         with self._telling("output", target.bucket, target.label) as client:
-            self._abort(client, target.bucket, target.key, upload.handle)
+            s3_uploads.abort(client, target.bucket, target.key, upload.handle)
         if upload.stays:
             return
         found = self.find(target.bucket, target.key, target.label)
@@ -182,7 +193,7 @@ class S3Store:
         """See `ObjectStore.abort_abandoned`."""
         with self._telling("output", bucket, label) as client:
             try:
-                return self._abort_all(client, bucket, key)
+                return s3_uploads.abort_all(client, bucket, key)
             except Exception as error:
                 if code_of(error) in UNKNOWN_CALL:
                     return 0
@@ -224,56 +235,6 @@ class S3Store:
             else:
                 return
         client.call("complete_multipart_upload", **given)
-
-    def _abort(self, client: S3Client, bucket: str, key: str, handle: str) -> None:
-        try:
-            client.call("abort_multipart_upload", bucket=bucket, Key=key, UploadId=handle)
-        except Exception as error:
-            if code_of(error) not in NOTHING | {"NoSuchUpload"}:
-                raise
-
-    def _abort_all(self, client: S3Client, bucket: str, key: str) -> int:
-        aborted: set[str] = set()
-        for each in self._uploads(client, bucket, key):
-            if each["UploadId"] not in aborted:
-                self._abort(client, bucket, key, each["UploadId"])
-                aborted.add(each["UploadId"])
-        return len(aborted)
-
-    def _abort_twins(
-        self, client: S3Client, target: NewObject, handle: str, took: timedelta
-    ) -> None:
-        """Give up the uploads that were begun for this one, and whose answers were lost. By the
-        store's own clock, and as well as it can be done."""
-        from reelsplit_server.storage.s3_errors import FAILURES
-
-        with suppress(*FAILURES):
-            begun = {
-                each["UploadId"]: each["Initiated"]
-                for each in self._uploads(client, target.bucket, target.key)
-                if each.get("Initiated")
-            }
-            if handle not in begun:
-                return
-            earliest = begun.pop(handle) - took - _SECOND
-            for twin, time_of_it in begun.items():
-                if time_of_it >= earliest:
-                    self._abort(client, target.bucket, target.key, twin)
-
-    def _uploads(self, client: S3Client, bucket: str, key: str) -> Iterator[Mapping[str, Any]]:
-        # Own paging: SeaweedFS gives one of the two markers only, and is to get back no other.
-        markers: dict[str, Any] = {}
-        while True:
-            page = client.call("list_multipart_uploads", bucket=bucket, Prefix=key, **markers)
-            uploads = page.get("Uploads", [])
-            yield from (each for each in uploads if each["Key"] == key)
-            if not page.get("IsTruncated") or not uploads:
-                return
-            names = ("KeyMarker", "UploadIdMarker")
-            following = {name: page[f"Next{name}"] for name in names if page.get(f"Next{name}")}
-            if not following or following == markers:
-                return
-            markers = following
 
     def _delete_together(self, bucket: str, keys: Sequence[str]) -> Sequence[str]:
         """Delete up to 1,000 objects; answers those that have to be deleted one by one."""

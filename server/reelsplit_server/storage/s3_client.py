@@ -17,7 +17,7 @@ from botocore.config import Config
 from botocore.credentials import RefreshableCredentials
 from botocore.exceptions import BotoCoreError, ClientError
 
-from reelsplit_server.storage.s3_codes import code_of, region_in, retry_after
+from reelsplit_server.storage.s3_codes import code_of, region_in, retry_after, status_of
 from reelsplit_server.storage.s3_config import S3Config
 from reelsplit_server.storage.s3_errors import FAILURES, helps_to_repeat
 
@@ -27,6 +27,7 @@ _FIRST_PAUSE, _LONGEST_PAUSE, _LONGEST_ASKED = 0.1, 5.0, 30.0
 _LONGEST_SIGNED = 7 * 24 * 3600
 """Seconds; AWS refuses more."""
 _SHORTEST_SIGNED = 60
+_UNCERTAIN = (500, 502, 504)
 _random = secrets.SystemRandom()
 
 
@@ -117,7 +118,7 @@ class S3Client:
                 left = end - time.monotonic()
                 if left <= 0 or not helps_to_repeat(error):
                     raise
-                if on_lost is not None and not isinstance(error, ClientError):
+                if on_lost is not None and _may_have_passed(error):
                     on_lost()
                 # Many fail at the same moment, and should not come back at the same one.
                 wait = max(pause * _random.uniform(0.5, 1), min(retry_after(error), _LONGEST_ASKED))
@@ -176,6 +177,12 @@ class S3Client:
             while lifetime > _SHORTEST_SIGNED and credentials.refresh_needed(lifetime):
                 lifetime = max(lifetime // 2, _SHORTEST_SIGNED)
         return lifetime
+
+
+def _may_have_passed(error: Exception) -> bool:
+    """Whether a call that failed may have been done all the same: nothing was answered, or a
+    gateway has answered that had lost the store, or a store that had lost itself."""
+    return not isinstance(error, ClientError) or status_of(error) in _UNCERTAIN
 
 
 class _SettingsError(BotoCoreError):  # type: ignore[misc]

@@ -173,7 +173,7 @@ def _refusal(error: ClientError, side: Side, bucket: str, label: str, where: str
             "output": (
                 "write",
                 "s3:PutObject, s3:GetObject, s3:DeleteObject, s3:AbortMultipartUpload, "
-                "s3:ListBucket and s3:ListBucketMultipartUploads",
+                "s3:ListBucket, s3:ListBucketMultipartUploads and s3:ListMultipartUploadParts",
             ),
         }[side]
         text = (

@@ -7,13 +7,15 @@ import fcntl
 import hashlib
 import io
 import os
+import resource
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import BinaryIO
 
-from reelsplit_server.storage.errors import StorageError, disk_full, is_full
+from reelsplit_server.storage.errors import StorageError, disk_full, is_full, is_too_large
+from reelsplit_server.storage.files import Counted
 from reelsplit_server.storage.grants import Pin
 from reelsplit_server.storage.pulse import beat
 
@@ -40,7 +42,7 @@ class Spool:
             return None
         except OSError as error:
             raise _error(error, self._label) from error
-        return io.BufferedReader(io.FileIO(file), 2**20)
+        return io.BufferedReader(Counted(file), 2**20)
 
     @contextmanager
     def locked(self) -> Iterator[None]:
@@ -92,7 +94,7 @@ class Draft:
         self._file = file
 
     def write(self, data: bytes) -> None:
-        """Append; raises ``DISK_FULL``."""
+        """Append; raises ``DISK_FULL``, ``SOURCE_TOO_LARGE``."""
         view = memoryview(data)
         try:
             while view:
@@ -123,6 +125,15 @@ def _taken(lock: int) -> bool:
 def _error(error: OSError, label: str) -> StorageError:
     if is_full(error):
         return disk_full()
+    if is_too_large(error):
+        most, _ = resource.getrlimit(resource.RLIMIT_FSIZE)
+        return StorageError(
+            "SOURCE_TOO_LARGE",
+            f"The server of {label} cannot send parts of it, and the whole is larger than the "
+            f"{most:,} bytes that a file of this server may have. Put it on a server that answers "
+            "range requests.",
+            {"limit": str(most)},
+        )
     return StorageError(
         "SOURCE_UNAVAILABLE",
         f"The source {label} could not be kept on the server's disk: {error.strerror}.",

@@ -37,5 +37,9 @@ def forgo_real_time() -> None:
         for kept in ("effective", "permitted", "inheritable"):
             setattr(words[0], kept, getattr(words[0], kept) & ~(1 << _CAP_SYS_NICE))
         libc.capset(ctypes.byref(header), words)
-    # An earlier one may have made it so already, or whoever started this process.
-    os.sched_setscheduler(0, os.SCHED_OTHER, os.sched_param(0))
+    # An earlier one may have made it so already, or whoever started this process. What that chose
+    # below the usual stays, and so does the flag: to change them needs the right that is gone.
+    chosen = os.sched_getscheduler(0)
+    flag = chosen & os.SCHED_RESET_ON_FORK
+    if chosen - flag in (os.SCHED_FIFO, os.SCHED_RR):
+        os.sched_setscheduler(0, os.SCHED_OTHER | flag, os.sched_param(0))

@@ -7,10 +7,12 @@ from __future__ import annotations
 
 import contextlib
 import multiprocessing.context
-import multiprocessing.forkserver
+import multiprocessing.util
 import os
+import subprocess
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
+from typing import Any
 
 _ENVIRONMENT = ("PATH", "LANG", "LC_ALL", "TMPDIR", "TZ", "LD_LIBRARY_PATH", "PYTHONPATH")
 _starting = threading.Lock()
@@ -21,12 +23,9 @@ class WorkerProcess(multiprocessing.context.ForkServerProcess):
     than the first: one may be killed for want of memory."""
 
     def start(self) -> None:
-        """Begin."""
-        with _starting:
-            if not _is_running():
-                with _scrubbed_environment():
-                    multiprocessing.forkserver.ensure_running()
-        super().start()
+        """Begin. Blocks, for seconds where there is no fork server any more."""
+        with _starting, _bare_starts():
+            super().start()
 
 
 class WorkerContext(multiprocessing.context.ForkServerContext):
@@ -35,29 +34,23 @@ class WorkerContext(multiprocessing.context.ForkServerContext):
     Process = WorkerProcess
 
 
-def _is_running() -> bool:
-    pid = multiprocessing.forkserver._forkserver._forkserver_pid  # type: ignore[attr-defined]
-    if pid is None:
-        return False
-    look = getattr(os, "waitid", None)
-    if look is None:
-        return True
-    try:
-        # The library itself finds out, and must still be able to.
-        return look(os.P_PID, pid, os.WEXITED | os.WNOHANG | os.WNOWAIT) is None
-    except ChildProcessError:
-        return False
-
-
 @contextlib.contextmanager
-def _scrubbed_environment() -> Iterator[None]:
-    """While the fork server starts, the environment has nothing in it that is not its own."""
-    kept = dict(os.environ)
-    os.environ.clear()
-    os.environ.update({name: kept[name] for name in _ENVIRONMENT if name in kept})
-    os.environ["OPENBLAS_NUM_THREADS"] = os.environ["OMP_NUM_THREADS"] = "1"
+def _bare_starts() -> Iterator[None]:
+    """Within the block, what the library starts by itself has nothing in its environment that is
+    not its own. That of this process stays as it is: other threads look at it."""
+    library = multiprocessing.util.spawnv_passfds
+    multiprocessing.util.spawnv_passfds = _spawn
     try:
         yield
     finally:
-        os.environ.clear()
-        os.environ.update(kept)
+        multiprocessing.util.spawnv_passfds = library
+
+
+def _spawn(path: bytes, args: Sequence[Any], passfds: Sequence[int]) -> int:
+    """As the library's own, but for the environment."""
+    bare = {name: os.environ[name] for name in _ENVIRONMENT if name in os.environ}
+    bare["OPENBLAS_NUM_THREADS"] = bare["OMP_NUM_THREADS"] = "1"
+    child = subprocess.Popen(args, executable=path, env=bare, pass_fds=passfds)  # noqa: S603
+    # The library waits for it, and subprocess would take its end away.
+    child.returncode = 0
+    return child.pid

@@ -14,6 +14,8 @@ from reelsplit_server.assets.prober import ProbeLimits, Prober
 from reelsplit_server.assets.records import Again
 from reelsplit_server.assets.store import MediaStore
 from reelsplit_server.engine import seam
+from reelsplit_server.metrics import REGISTRY
+from tests.patience import PATIENCE
 from tests.unit.jobs.engines import SOURCE, ScriptedEngine
 from tests.unit.jobs.keeping import Kept
 
@@ -47,6 +49,7 @@ class Bench:
         assert isinstance(unit, seam.Probe)
         uri = unit.source.uri or ""
         self.opened.append(uri)
+        await on_report(seam.Account(stages=[], read=1000))
         result = self.outcomes.get(uri, lambda: DONE)()
         return await result if asyncio.iscoroutine(result) else result
 
@@ -56,7 +59,7 @@ class Bench:
         return record.media.media_id
 
     async def ended(self, media_id: str) -> Media:
-        async with asyncio.timeout(20):
+        async with asyncio.timeout(PATIENCE):
             while True:
                 media = (await self.assets.get(None, media_id)).media
                 if media.state in (MediaState.READY, MediaState.FAILED):
@@ -122,6 +125,26 @@ async def test_it_is_not_tried_for_ever(bench: Bench, error: Any, reason: str) -
     assert (await bench.ended(await bench.add("/b"))).state is MediaState.READY
 
 
+async def test_what_a_probe_takes_is_counted(bench: Bench) -> None:
+    def counted() -> list[float]:
+        names: dict[str, dict[str, str]] = {
+            "reelsplit_source_read_bytes_total": {},
+            "reelsplit_worker_deaths_total": {"cause": "stalled"},
+            "reelsplit_unit_retries_total": {"kind": "probe"},
+        }
+        return [REGISTRY.get_sample_value(*each) or 0.0 for each in names.items()]
+
+    def outcome() -> Any:
+        if len(bench.opened) < 3:
+            raise seam.WorkerDiedError("x", end=seam.End.STALLED)
+        return DONE
+
+    before = counted()
+    bench.outcomes["/a"] = outcome
+    await bench.ended(await bench.add("/a"))
+    assert [now - then for now, then in zip(counted(), before, strict=True)] == [3 * 1000, 2, 2]
+
+
 async def test_facts_that_cannot_be_kept_are_a_fault(bench: Bench) -> None:
     wrong: Any = SourceInfo(container="mp4", size_bytes=2**70)
     bench.outcomes["/a"] = lambda: seam.PlanDone(source=wrong)
@@ -140,7 +163,7 @@ async def test_an_asset_may_be_deleted_while_it_is_opened(bench: Bench) -> None:
 
     bench.outcomes["/a"] = wait
     media_id = await bench.add("/a")
-    await asyncio.wait_for(entered.wait(), 20)
+    await asyncio.wait_for(entered.wait(), PATIENCE)
     await bench.assets.delete("me", media_id)
     leave.set()
     assert (await bench.ended(await bench.add("/b"))).state is MediaState.READY
@@ -156,7 +179,7 @@ async def test_one_caller_does_not_hold_up_another(bench: Bench) -> None:
 
     bench.outcomes["/first"] = wait
     await bench.add("/first")
-    await asyncio.wait_for(entered.wait(), 20)
+    await asyncio.wait_for(entered.wait(), PATIENCE)
     mine = [await bench.add(f"/{n}") for n in range(5)]
     yours = await bench.add("/yours", "you")
     leave.set()
@@ -221,7 +244,7 @@ async def test_the_next_server_opens_what_the_last_did_not(keep: Kept) -> None:
     bench.outcomes["/a"] = hang
     media_id = await bench.add("/a")
     bench.prober.start()
-    await asyncio.wait_for(entered.wait(), 20)
+    await asyncio.wait_for(entered.wait(), PATIENCE)
     await bench.prober.stop()
     assert (await bench.assets.get("me", media_id)).media.state is MediaState.PROBING
     again = Bench(keep)

@@ -20,10 +20,11 @@ from typing import Any
 
 from reelsplit.types.error import Error
 from reelsplit.types.job import SourceInfo
+from reelsplit.types.segment import CutResult
 from reelsplit_server.storage.grants import Part, Pin
 from reelsplit_server.work.asks import SAID, Beat, Finished, Said, Sign, Uploaded
 from reelsplit_server.work.targets import segment_of
-from reelsplit_server.work.units import Failed, Opened, PlanDone, Progress, Render
+from reelsplit_server.work.units import Account, Failed, Opened, PlanDone, Progress, Render
 
 CHECKSUM = "sha256:" + "0" * 64
 
@@ -94,6 +95,27 @@ def finishes_without_a_checksum(unit: Render, _: Any, *where: str) -> None:
         answer(made)
 
 
+def finishes_with_less_than_nothing(unit: Render, _: Any, *where: str) -> None:
+    make_scratch(unit)
+    with line(*where) as made:
+        say(made, Finished(segment=replace(unit.segment, checksum=CHECKSUM, size_bytes=-1)))
+        answer(made)
+
+
+def finishes_with_frames_that_cannot_be(unit: Render, _: Any, *where: str) -> None:
+    make_scratch(unit)
+    cut = CutResult(copied_frames=-(2**40), encoded_frames=1)
+    with line(*where) as made:
+        say(made, Finished(segment=replace(unit.segment, checksum=CHECKSUM, cut=cut)))
+        answer(made)
+
+
+def accounts_without_end(_unit: Any, _: Any, *where: str) -> None:
+    with line(*where) as made:
+        say(made, Failed(error=Error(reason="DISK_FULL", message="done"), transient=False))
+        say(made, *[Account(stages=[], read=2**50)] * 3)
+
+
 def finishes_twice(unit: Render, _: Any, *where: str) -> None:
     make_scratch(unit)
     with line(*where) as made:
@@ -145,10 +167,10 @@ def talks_without_end(unit: Render, _: Any, *where: str) -> None:
 
 
 def talks_without_a_pause(unit: Render, _: Any, *where: str) -> None:
-    """Says half a million things, and more than it may have to say."""
+    """Says twenty thousand things."""
     with line(*where) as made:
         text = SAID.dump_json(Progress(fraction=0.5, frames=1)) + b"\n"
-        for _ in range(100):
+        for _ in range(20):
             made.sendall(text * 1000)
         say(made, Failed(error=Error(reason="DISK_FULL", message="done"), transient=False))
 

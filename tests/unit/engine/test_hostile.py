@@ -10,7 +10,14 @@ import pytest
 
 from reelsplit import Output, OverwritePolicy, TimeRange
 from reelsplit_server.engine.local import LocalEngine
-from reelsplit_server.engine.seam import Failed, Published, Render, Report, WorkerDiedError
+from reelsplit_server.engine.seam import (
+    Account,
+    Failed,
+    Published,
+    Render,
+    Report,
+    WorkerDiedError,
+)
 from reelsplit_server.work import entry
 from tests.services import Service
 from tests.unit.engine import hostile
@@ -51,6 +58,8 @@ async def _good(engine: LocalEngine, unit: Render, monkeypatch: pytest.MonkeyPat
         hostile.finishes_a_link,
         hostile.finishes_what_cannot_be_kept,
         hostile.finishes_without_a_checksum,
+        hostile.finishes_with_less_than_nothing,
+        hostile.finishes_with_frames_that_cannot_be,
         hostile.asks_out_of_turn,
         hostile.talks_without_end,
         hostile.hangs_up_and_lives_on,
@@ -136,6 +145,20 @@ async def test_an_upload_that_goes_wrong_is_given_up(
     assert bucket.keys(key) == [key]
 
 
+async def test_a_unit_accounts_for_itself_once(
+    engine: LocalEngine, unit: Render, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    heard: list[Report] = []
+
+    async def hear(report: Report) -> None:
+        heard.append(report)
+
+    monkeypatch.setattr(entry, "execute", hostile.accounts_without_end)
+    outcome = await asyncio.wait_for(engine.run(unit, hear, timeout=None), 90)
+    assert isinstance(outcome, Failed)
+    assert [type(report) for report in heard] == [Failed, Account]
+
+
 async def test_others_have_their_turn_while_a_worker_talks(
     engine: LocalEngine, unit: Render, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -158,5 +181,5 @@ async def test_others_have_their_turn_while_a_worker_talks(
     outcome = await asyncio.wait_for(engine.run(unit, hear, timeout=None), 200)
     task.cancel()
     assert isinstance(outcome, Failed)
-    assert heard == 100_001
+    assert heard == 20_001
     assert most <= 3

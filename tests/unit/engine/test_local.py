@@ -5,10 +5,12 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import hashlib
+import multiprocessing.util
 import os
 import signal
 from collections.abc import AsyncIterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -32,6 +34,7 @@ from reelsplit_server.engine.seam import (
 )
 from reelsplit_server.work import entry
 from tests.clips import make_clip
+from tests.patience import PATIENCE
 from tests.server import alive, workers_of
 from tests.stores import local_stores
 from tests.unit.engine import hostile
@@ -91,7 +94,7 @@ def _workers() -> list[int]:
 
 
 async def _until_gone(pid: int) -> None:
-    async with asyncio.timeout(20):
+    async with asyncio.timeout(PATIENCE):
         while alive(pid):
             await asyncio.sleep(0.05)
 
@@ -283,9 +286,18 @@ async def test_workers_are_not_forked_from_the_server(engine: LocalEngine) -> No
 
 
 async def test_where_workers_come_from_may_be_killed_and_is_made_anew(
-    engine: LocalEngine, clip: Path
+    engine: LocalEngine, clip: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """As the kernel does for want of memory. The next one knows no more than the first."""
+    """As the kernel does for want of memory. The next one knows no more than the first, and the
+    server itself no less meanwhile."""
+    known: list[str | None] = []
+    flags = multiprocessing.util._args_from_interpreter_flags  # type: ignore[attr-defined]
+
+    def starting() -> Any:
+        known.append(os.environ.get("REELSPLIT_TOKENS"))
+        return flags()
+
+    monkeypatch.setattr(multiprocessing.util, "_args_from_interpreter_flags", starting)
     (worker,) = _workers()
     before = _parent(worker)
     os.kill(before, signal.SIGKILL)
@@ -298,6 +310,7 @@ async def test_where_workers_come_from_may_be_killed_and_is_made_anew(
             await asyncio.sleep(0.1)
     (worker,) = _workers()
     assert _parent(worker) != before
+    assert known == [SECRET]
     for pid in (worker, _parent(worker)):
         assert SECRET.encode() not in Path(f"/proc/{pid}/environ").read_bytes()
 
@@ -311,7 +324,7 @@ async def test_no_worker_outlives_its_engine(tmp_path: Path) -> None:
     await engine.start()
     workers = _workers()
     assert len(workers) == 2
-    await asyncio.wait_for(engine.stop(), 30)
+    await asyncio.wait_for(engine.stop(), PATIENCE)
     for worker in workers:
         await _until_gone(worker)
 
@@ -320,6 +333,6 @@ async def test_a_stranger_on_the_socket_is_not_heard(engine: LocalEngine, clip: 
     reader, writer = await asyncio.open_unix_connection(engine._socket)
     writer.write(b'{"unit": "guess", "secret": "guess"}\n{"kind": "removed", "count": 1}\n')
     await writer.drain()
-    assert await asyncio.wait_for(reader.read(), 10) == b""
+    assert await asyncio.wait_for(reader.read(), PATIENCE) == b""
     writer.close()
     assert isinstance(await _run(engine, clip), PlanDone)

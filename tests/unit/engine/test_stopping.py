@@ -126,7 +126,7 @@ async def test_a_stop_when_only_the_worker_is_gone(
 
 def engine_worker(engine: LocalEngine) -> int:
     """The process of an engine that has one."""
-    (pool,) = engine._pools
+    (pool,) = engine._processes._pools
     (pid,) = pool._pool_manager.worker_manager.workers
     return int(pid)
 

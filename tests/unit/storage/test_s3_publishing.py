@@ -300,6 +300,10 @@ def test_an_upload_whose_beginning_was_told_in_vain_is_given_up(
     others = service.api.create_multipart_upload(Bucket=bucket, Key="twins.mp4")["UploadId"]
     # Stores tell the time of it in whole seconds.
     time.sleep(2.5)
+    other = service.api.create_multipart_upload(Bucket=bucket, Key="twins.mp4")["UploadId"]
+    service.api.upload_part(
+        Bucket=bucket, Key="twins.mp4", UploadId=other, PartNumber=1, Body=SMALL
+    )
     steps = iter(["the request goes on", "its answer does not"])
     with proxied(service.endpoint.partition("://")[2]) as proxy:
         began = threading.Event()
@@ -322,6 +326,6 @@ def test_an_upload_whose_beginning_was_told_in_vain_is_given_up(
             assert begun == 2
             found = service.api.list_multipart_uploads(Bucket=bucket, Prefix="twins.mp4")
             handles = {each["UploadId"] for each in found["Uploads"]}
-            assert handles == {others, upload.handle}
+            assert handles == {others, other, upload.handle}
             s3.finish(upload, send_all(s3, upload, SMALL))
     assert body_of(service, bucket, "twins.mp4") == SMALL

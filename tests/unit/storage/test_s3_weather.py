@@ -133,7 +133,7 @@ def test_an_answer_that_breaks_off_is_asked_for_again() -> None:
     slow = error(503, "SlowDown")
     with stubbed(script(cut, slow, CREATED)) as (s3, recorder):
         assert s3.begin(target("bucket", "film", BODY)).handle == "up-1"
-        assert len(recorder.sent) == 3
+        assert len(recorder.of("POST")) == 3
 
 
 def test_patience_ends() -> None:
@@ -412,3 +412,105 @@ def test_keys_that_a_batch_could_not_delete_are_tried_once_more() -> None:
 def test_a_store_that_lists_no_uploads_has_none_to_give_up() -> None:
     with stubbed(script(error(501, "NotImplemented"))) as (s3, _):
         assert s3.abort_abandoned("bucket", "film", "label") == 0
+
+
+# --- Uploads whose beginning was told in vain ----------------------------------------------------
+
+
+def listing(**begun: int) -> Reply:
+    """Uploads, by name, that were begun at these seconds."""
+    found = "".join(
+        f"<Upload><Key>film</Key><UploadId>{name}</UploadId>"
+        f"<Initiated>2026-01-01T00:00:{second:02}.000Z</Initiated></Upload>"
+        for name, second in begun.items()
+    )
+    text = f"<ListMultipartUploadsResult>{found}</ListMultipartUploadsResult>"
+    return Reply(200, text.encode())
+
+
+def parts(*numbers: int) -> Reply:
+    found = "".join(f"<Part><PartNumber>{number}</PartNumber></Part>" for number in numbers)
+    return Reply(200, f"<ListPartsResult>{found}</ListPartsResult>".encode())
+
+
+def created(name: str) -> Reply:
+    return Reply(200, CREATED.body.replace(b"up-1", name.encode()))
+
+
+def aborted(recorder: Recorder) -> list[str]:
+    return [each.path.partition("uploadId=")[2] for each in recorder.of("DELETE")]
+
+
+@pytest.mark.parametrize(
+    "bad",
+    [
+        Reply(lost=True),
+        Reply(200, CREATED.body, cut=True),
+        error(500, "InternalError"),
+        Reply(502, b"<html>a gateway</html>"),
+        Reply(504),
+    ],
+    ids=["lost", "cut", "500", "502", "504"],
+)
+def test_only_what_was_begun_in_the_same_while_and_is_nobodys_is_given_up(bad: Reply) -> None:
+    replies = [created("mine"), bad, created("up-1")]
+
+    def answer(sent: Sent) -> Reply:
+        if sent.method == "POST":
+            return replies.pop(0)
+        if sent.method == "DELETE":
+            return Reply(204)
+        if "uploadId=" not in sent.path:
+            others = {"mine": 30, "before": 10, "twin": 30, "sending": 30, "gone": 30, "after": 31}
+            return listing(**others, **{"up-1": 30})
+        if "uploadId=sending" in sent.path:
+            return parts(1)
+        return error(404, "NoSuchUpload") if "uploadId=gone" in sent.path else parts()
+
+    with stubbed(answer) as (s3, recorder):
+        s3.begin(target("bucket", "film", BODY))
+        assert s3.begin(target("bucket", "film", BODY)).handle == "up-1"
+        assert aborted(recorder) == ["twin"]
+
+
+def test_what_this_server_no_longer_goes_on_with_is_not_spared() -> None:
+    replies = [created("done"), COMPLETED, created("dropped"), Reply(lost=True), created("up-1")]
+
+    def answer(sent: Sent) -> Reply:
+        if sent.method == "POST":
+            return replies.pop(0)
+        if sent.method == "DELETE":
+            return Reply(204)
+        if sent.method == "HEAD":
+            return error(404, "NoSuchKey")
+        if "uploadId=" in sent.path:
+            return parts()
+        return listing(done=30, dropped=30, **{"up-1": 30})
+
+    with stubbed(answer) as (s3, recorder):
+        s3.finish(s3.begin(target("bucket", "film", BODY, replace=True)), ["tag"])
+        s3.abort(s3.begin(target("bucket", "film", BODY)))
+        s3.begin(target("bucket", "film", BODY))
+        assert aborted(recorder) == ["dropped", "done", "dropped"]
+
+
+@pytest.mark.parametrize("bad", [error(503, "SlowDown"), Reply(429)], ids=["503", "429"])
+def test_where_a_store_says_that_it_did_nothing_no_twin_is_looked_for(bad: Reply) -> None:
+    with stubbed(script(bad, CREATED)) as (s3, recorder):
+        s3.begin(target("bucket", "film", BODY))
+        assert [each.method for each in recorder.sent] == ["POST", "POST"]
+
+
+def test_where_parts_may_not_be_listed_nothing_is_given_up() -> None:
+    replies = [Reply(lost=True), CREATED]
+
+    def answer(sent: Sent) -> Reply:
+        if sent.method == "POST":
+            return replies.pop(0)
+        if "uploadId=" in sent.path:
+            return error(403, "AccessDenied")
+        return listing(twin=30, **{"up-1": 30})
+
+    with stubbed(answer) as (s3, recorder):
+        assert s3.begin(target("bucket", "film", BODY)).handle == "up-1"
+        assert aborted(recorder) == []

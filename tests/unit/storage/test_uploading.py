@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 LABEL = "s3://films/out/001.mp4"
 KIB = 2**10
 DATA = random.Random(2).randbytes(1000 * KIB)
-SHORT = Wire(timeout=0.3, patience=0.5)
+SHORT = Wire(timeout=20, patience=0.5)
 
 
 @pytest.fixture

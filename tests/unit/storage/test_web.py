@@ -20,6 +20,7 @@ import trustme
 
 from reelsplit_server.storage.errors import StorageError
 from reelsplit_server.storage.grants import Pin, WebGrant, Wire
+from reelsplit_server.storage.opening import fetched, open_source
 from reelsplit_server.storage.web import open_web
 from tests.unit.storage.site import (
     Answer,
@@ -236,6 +237,16 @@ def test_a_server_without_ranges_is_spooled_once(site: Site, tmp_path: Path) -> 
     assert sum(asked.range is None for asked in site.asked) == 1
 
 
+def test_what_is_read_of_a_spooled_source_is_counted(site: Site, tmp_path: Path) -> None:
+    site.answer = file_answer(FILM, ranges=False)
+    grant = grant_for(site.url(), tmp_path)
+    file, _ = open_source(grant, lambda: grant)
+    with file:
+        while file.read(2**16):
+            pass
+        assert fetched(file) == len(FILM)
+
+
 def test_a_spool_belongs_to_one_url_and_state(site: Site, tmp_path: Path) -> None:
     site.answer = file_answer(FILM[:100], ranges=False)
     assert read(grant_for(site.url("/v?1"), tmp_path))[0] == FILM[:100]
@@ -381,9 +392,16 @@ def test_a_compressed_file_is_refused(status: int, coding: str, site: Site, tmp_
     assert spooled(tmp_path) == []
 
 
-@pytest.mark.parametrize("code", [errno.ENOSPC, errno.EDQUOT])
+@pytest.mark.parametrize(
+    ("code", "reason"),
+    [
+        (errno.ENOSPC, "DISK_FULL"),
+        (errno.EDQUOT, "DISK_FULL"),
+        (errno.EFBIG, "SOURCE_TOO_LARGE"),
+    ],
+)
 def test_a_full_disk_is_told_and_nothing_left(
-    code: int, site: Site, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    code: int, reason: str, site: Site, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     real = os.write
     room = 1_000_000
@@ -396,7 +414,7 @@ def test_a_full_disk_is_told_and_nothing_left(
 
     site.answer = file_answer(FILM, ranges=False)
     monkeypatch.setattr(os, "write", write)
-    failure(grant_for(site.url(), tmp_path), "DISK_FULL")
+    failure(grant_for(site.url(), tmp_path), reason)
     assert spooled(tmp_path) == []
     room = 10**9
     assert read(grant_for(site.url(), tmp_path))[0] == FILM

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import multiprocessing
 import os
+import subprocess
+import sys
 from pathlib import Path
 
 import av
@@ -34,3 +36,36 @@ def test_no_encoder_makes_a_worker_real_time(tmp_path: Path) -> None:
 @pytest.mark.skipif(not Path("/proc/self/task").is_dir(), reason="reads threads from /proc")
 def test_nor_this_process(tmp_path: Path) -> None:
     assert encode_av1(str(tmp_path / "clip.mp4")) == [os.SCHED_OTHER]
+
+
+@pytest.mark.skipif(not hasattr(os, "SCHED_IDLE"), reason="a policy of Linux")
+@pytest.mark.parametrize("name", ["SCHED_IDLE", "SCHED_BATCH", "SCHED_OTHER"])
+def test_whoever_yields_to_all_others_goes_on_to(name: str) -> None:
+    """A server may be started so, and has no right to leave it."""
+    text = f"""
+import os
+from reelsplit_server.work.priority import forgo_real_time
+os.sched_setscheduler(0, os.{name}, os.sched_param(0))
+forgo_real_time()
+forgo_real_time()
+assert os.sched_getscheduler(0) == os.{name}
+"""
+    done = subprocess.run([sys.executable, "-c", text], capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+
+
+@pytest.mark.skipif(not hasattr(os, "SCHED_FIFO"), reason="a policy of Linux")
+@pytest.mark.parametrize("flags", ["0", "os.SCHED_RESET_ON_FORK"])
+def test_whoever_was_started_as_real_time_does_not_stay_so(flags: str) -> None:
+    text = f"""
+import os
+from reelsplit_server.work.priority import forgo_real_time
+os.sched_setscheduler(0, os.SCHED_FIFO | {flags}, os.sched_param(1))
+forgo_real_time()
+assert os.sched_getscheduler(0) & ~os.SCHED_RESET_ON_FORK == os.SCHED_OTHER
+"""
+    able = "import os; os.sched_setscheduler(0, os.SCHED_FIFO, os.sched_param(1))"
+    if subprocess.run([sys.executable, "-c", able], capture_output=True).returncode != 0:
+        pytest.skip("nothing may become real-time here")
+    done = subprocess.run([sys.executable, "-c", text], capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
