@@ -3,20 +3,15 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
-import fcntl
-import os
 import secrets
-import shutil
-from collections.abc import AsyncIterator, Iterator
-from contextlib import AsyncExitStack, asynccontextmanager, contextmanager
-from datetime import UTC, datetime, timedelta
-from fractions import Fraction
+from collections.abc import AsyncIterator
+from contextlib import AsyncExitStack, asynccontextmanager
+from datetime import UTC, datetime
 from pathlib import Path
 
 import structlog
 
-from reelsplit_server import metrics
+from reelsplit_server import bounds_setup, metrics, tasks
 from reelsplit_server.access.certificates import Certificates
 from reelsplit_server.access.credentials import Credentials
 from reelsplit_server.access.key_file import KeyFileError
@@ -24,7 +19,6 @@ from reelsplit_server.access.outbound import Outbound
 from reelsplit_server.access.principals import Principals
 from reelsplit_server.access.vault import VaultError
 from reelsplit_server.app.addresses import check_address
-from reelsplit_server.app.bounds import Bounds
 from reelsplit_server.app.buckets import Buckets
 from reelsplit_server.app.callbacks import Callbacks
 from reelsplit_server.app.jobs import Jobs
@@ -32,11 +26,10 @@ from reelsplit_server.app.media import MediaLibrary
 from reelsplit_server.app.tokens import Sealer
 from reelsplit_server.app.watching import Watching
 from reelsplit_server.assets.files import Files
-from reelsplit_server.assets.prober import ProbeLimits, Prober
+from reelsplit_server.assets.prober import Prober
 from reelsplit_server.assets.store import MediaStore
-from reelsplit_server.engine import leftovers
+from reelsplit_server.data_folder import DATABASE, StartError, data_folder
 from reelsplit_server.engine.local import LocalEngine
-from reelsplit_server.engine.vitals import WorkerLimits
 from reelsplit_server.ims.actions import UseCases
 from reelsplit_server.ims.face import Face
 from reelsplit_server.ims.gate import Gate as ImsGate
@@ -49,7 +42,6 @@ from reelsplit_server.jobs.outbox import told
 from reelsplit_server.jobs.records import StoredEvent
 from reelsplit_server.jobs.scheduler import Scheduler
 from reelsplit_server.jobs.store import Store
-from reelsplit_server.jobs.units import Limits
 from reelsplit_server.notify.accounts import Accounts, EventCallback, EventNames
 from reelsplit_server.notify.delivery import Delivery
 from reelsplit_server.notify.dispatcher import DAY, QUICK, Dispatcher
@@ -57,45 +49,15 @@ from reelsplit_server.notify.entries import Outbox
 from reelsplit_server.rpc.interceptors import Gate
 from reelsplit_server.rpc.server import RpcServer
 from reelsplit_server.scraping import MetricsServer
-from reelsplit_server.settings import Settings, cores
-from reelsplit_server.store_setup import routes, stores
+from reelsplit_server.settings import Settings
+from reelsplit_server.store_setup import stores
+
+__all__ = ["StartError", "running", "tell"]
 
 log = structlog.get_logger(__name__)
-DATABASE = "reelsplit.db"
 _SWEEP = 3600.0
-_YEAR = Fraction(365 * 86400)
-"""How long jobs of the IMS face are kept, where the settings allow that."""
 _ANSWERS = 2.0
 """How long calls under way may take to be answered at the end, in seconds."""
-
-
-class StartError(Exception):
-    """The server cannot start; the text says what to do."""
-
-
-@contextmanager
-def data_folder(folder: Path) -> Iterator[Path]:
-    """The data folder, made where it is missing and held against a second server."""
-    try:
-        folder.mkdir(parents=True, exist_ok=True, mode=0o700)
-        lock = os.open(folder / "lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
-    except OSError as error:
-        raise StartError(f"the data folder {folder} cannot be used: {error.strerror}") from error
-    try:
-        try:
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            raise StartError(
-                f"another server uses the data folder {folder}; stop it, or give another with "
-                "--data-dir"
-            ) from None
-        # What an earlier server was making when it was killed.
-        shutil.rmtree(folder / "scratch", ignore_errors=True)
-        leftovers.clear(folder / leftovers.RECORD)
-        (folder / "scratch").mkdir()
-        yield folder
-    finally:
-        os.close(lock)
 
 
 @asynccontextmanager
@@ -108,11 +70,7 @@ async def running(settings: Settings) -> AsyncIterator[str]:
         census = Census(_now)
 
         def committed(happened: list[StoredEvent]) -> None:
-            census.committed(happened)
-            events.commit(happened)
-            prober.committed(happened)
-            if any(told(stored.event) for stored in happened):
-                bell.set()
+            tell(happened, events, prober, bell, census)
 
         database = Database(folder / DATABASE, committed, _now)
         stack.push_async_callback(database.close)
@@ -128,7 +86,7 @@ async def running(settings: Settings) -> AsyncIterator[str]:
             settings.workers,
             folder / "scratch",
             stores(settings),
-            _worker_limits(settings),
+            bounds_setup.worker_limits(settings),
             logs=(settings.log_level, settings.log_format),
         )
         metrics.WORKERS.set(settings.workers)
@@ -144,13 +102,14 @@ async def running(settings: Settings) -> AsyncIterator[str]:
             store,
             events,
             engine,
-            _limits(settings, folder / "scratch"),
+            bounds_setup.unit_limits(settings, folder / "scratch"),
             most_running=settings.max_running,
             most_running_of_one=settings.max_running_per_caller,
         )
         sealer = Sealer(await store.property("token_key", lambda: secrets.token_bytes(32)))
-        assets, bounds = MediaStore(database), _bounds(settings, guard)
-        prober = Prober(assets, engine, _probe_limits(settings, folder / "scratch"))
+        assets, bounds = MediaStore(database), bounds_setup.bounds(settings, guard)
+        limits = bounds_setup.probe_limits(settings, folder / "scratch")
+        prober = Prober(assets, engine, limits)
         jobs = Jobs(store, events, scheduler, sealer, bounds, assets)
         media = MediaLibrary(assets, prober, Files(engine), sealer, bounds)
         watching = Watching(jobs, store, events, sealer, settings.max_watches)
@@ -169,7 +128,7 @@ async def running(settings: Settings) -> AsyncIterator[str]:
             media=media,
             callbacks=Callbacks(accounts, guard),
             buckets=Buckets(bounds.routes),
-            time_to_live=min(_YEAR, bounds.most_time_to_live),
+            time_to_live=bounds_setup.ims_time_to_live(bounds),
         )
         ims = _ims(settings, cases, access, certificates)
         try:
@@ -199,8 +158,7 @@ async def running(settings: Settings) -> AsyncIterator[str]:
             yield address
         finally:
             log.info("draining", grace=settings.grace)
-            sweeper.cancel()
-            follower.cancel()
+            await tasks.end(sweeper, follower)
             jobs.draining = media.draining = True
             await server.drain()
             await prober.stop()
@@ -211,6 +169,25 @@ async def running(settings: Settings) -> AsyncIterator[str]:
                 await ims.stop(_ANSWERS)
             await server.stop(_ANSWERS)
     log.info("stopped")
+
+
+def tell(
+    happened: list[StoredEvent],
+    events: EventLog,
+    prober: Prober,
+    bell: asyncio.Event,
+    census: Census,
+) -> None:
+    """Tell all who wait for it what was committed."""
+    events.commit(happened)
+    prober.committed(happened)
+    if any(told(stored.event) for stored in happened):
+        bell.set()
+    try:
+        census.committed(happened)
+    except Exception:
+        # The last, since nobody waits for it: what cannot be counted is told all the same.
+        log.exception("census_failed")
 
 
 async def _access(settings: Settings, folder: Path, database: Database) -> Credentials:
@@ -256,7 +233,7 @@ def _ims(
 
 async def _sweep(store: Store, assets: MediaStore, events: EventLog) -> None:
     while True:
-        with contextlib.suppress(StoreUnavailableError):
+        try:
             while expired := await store.sweep():
                 for job_id in expired:
                     events.deleted(job_id)
@@ -264,58 +241,13 @@ async def _sweep(store: Store, assets: MediaStore, events: EventLog) -> None:
             while await store.sweep_tokens():
                 pass
             await assets.sweep()
+        except StoreUnavailableError:
+            # Told of already; what is over waits for the next time.
+            pass
+        except Exception:
+            # Nothing may end this loop: what is over would be kept for ever, in silence.
+            log.exception("sweep_failed")
         await asyncio.sleep(_SWEEP)
-
-
-def _limits(settings: Settings, scratch: Path) -> Limits:
-    return Limits(
-        scratch=scratch,
-        cores=cores(),
-        tries=settings.tries,
-        most_segments=settings.max_segments,
-        most_pixels=settings.max_pixels,
-        most_frames=settings.max_segment_frames,
-    )
-
-
-def _worker_limits(settings: Settings) -> WorkerLimits:
-    return WorkerLimits(
-        # One that waits for a store shows a sign of life with each answer and each try, for
-        # which it looks up a name, connects, sends, and waits twice.
-        silence=max(settings.stall_timeout, 5 * settings.storage_timeout),
-        memory=settings.max_worker_memory,
-        file_size=settings.max_file_bytes,
-    )
-
-
-def _probe_limits(settings: Settings, scratch: Path) -> ProbeLimits:
-    return ProbeLimits(
-        scratch=scratch,
-        tries=settings.tries,
-        most_pixels=settings.max_pixels,
-        # The other half is left to jobs, whatever sources hang.
-        at_once=max(1, settings.workers // 2),
-    )
-
-
-def _bounds(settings: Settings, callbacks: Outbound) -> Bounds:
-    return Bounds(
-        routes=routes(settings),
-        callbacks=callbacks,
-        most_ranges=settings.max_ranges,
-        most_frame_rate=settings.max_frame_rate,
-        most_template=settings.max_template,
-        most_waiting=settings.max_queued,
-        most_waiting_of_one=settings.max_queued_per_caller,
-        default_timeout=_seconds(settings.job_timeout),
-        default_segment_timeout=_seconds(settings.segment_timeout),
-        default_time_to_live=Fraction(settings.time_to_live.total_seconds()),
-        most_time_to_live=Fraction(settings.max_time_to_live.total_seconds()),
-    )
-
-
-def _seconds(value: timedelta | None) -> Fraction | None:
-    return None if value is None else Fraction(value.total_seconds())
 
 
 def _callbacks(

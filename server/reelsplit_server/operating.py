@@ -5,12 +5,11 @@ from __future__ import annotations
 
 import argparse
 import asyncio
-import fcntl
 import json
 import os
 import sys
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Sequence
-from contextlib import asynccontextmanager, contextmanager
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from contextlib import asynccontextmanager
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -21,7 +20,7 @@ from reelsplit_server.access.keys import AccessKey, make_key
 from reelsplit_server.access.permissions import ORDINARY, Permission, read_permissions
 from reelsplit_server.access.reach import Reach, read_entry
 from reelsplit_server.access.vault import Vault, VaultError
-from reelsplit_server.composition import DATABASE
+from reelsplit_server.data_folder import DATABASE, StartError, held, make
 from reelsplit_server.jobs.database import Database, StoreUnavailableError, StoreVersionError
 from reelsplit_server.main import read_settings, readable
 from reelsplit_server.notify.entries import Entry, Outbox
@@ -51,6 +50,7 @@ def main(arguments: Sequence[str]) -> int:
         asyncio.run(run(settings, given))  # type: ignore[arg-type]
     except (
         OperatorError,
+        StartError,
         VaultError,
         KeyFileError,
         StoreUnavailableError,
@@ -68,7 +68,9 @@ def main(arguments: Sequence[str]) -> int:
 async def opened(settings: Settings) -> AsyncIterator[tuple[Database, Vault]]:
     """The database and the vault of a data folder, beside a server or without one."""
     folder = settings.data_dir
-    with _alone(folder) as alone:
+    make(folder)
+    _check_owner(folder)
+    with held(folder) as alone:
         database = Database(folder / DATABASE, lambda _: None, lambda: datetime.now(UTC))
         try:
             await asyncio.to_thread(lambda: database.open(shared=not alone))
@@ -77,28 +79,11 @@ async def opened(settings: Settings) -> AsyncIterator[tuple[Database, Vault]]:
             await database.close()
 
 
-@contextmanager
-def _alone(folder: Path) -> Iterator[bool]:
-    """Whether no server runs on a folder; none can start meanwhile. Makes the folder."""
-    try:
-        folder.mkdir(parents=True, exist_ok=True, mode=0o700)
-        owner = folder.stat().st_uid
-        if owner != os.geteuid():
-            # Files that are made here must be the server's.
-            raise OperatorError(f"the data folder {folder} belongs to user {owner}; run as that")
-        lock = os.open(folder / "lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
-    except OSError as error:
-        why = error.strerror
-        raise OperatorError(f"the data folder {folder} cannot be used: {why}") from error
-    try:
-        try:
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            yield False
-        else:
-            yield True
-    finally:
-        os.close(lock)
+def _check_owner(folder: Path) -> None:
+    """Files that are made here must be the server's."""
+    owner = folder.stat().st_uid
+    if owner != os.geteuid():
+        raise OperatorError(f"the data folder {folder} belongs to user {owner}; run as that")
 
 
 # --- Keys ------------------------------------------------------------------------------------

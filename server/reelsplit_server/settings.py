@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-import contextlib
 import ipaddress
 import os
-import re
 from datetime import timedelta
 from pathlib import Path
 from typing import Literal
 
-from pydantic import Field, SecretStr, field_validator, model_validator
+from pydantic import Field, SecretStr, model_validator
 from pydantic_settings import (
     BaseSettings,
     PydanticBaseSettingsSource,
@@ -19,35 +17,27 @@ from pydantic_settings import (
     TomlConfigSettingsSource,
 )
 
+from reelsplit_server.machine import cores, memory
+from reelsplit_server.setting_types import (
+    Address,
+    AddressOrNone,
+    BucketAliases,
+    EventName,
+    Folders,
+    Hosts,
+    Networks,
+    Time,
+    TimeOrNone,
+    Tokens,
+)
 from reelsplit_server.store_settings import StoreSettings
 
-_TOKEN = re.compile(r"[!-~]{16,4096}")
-_BUCKET = re.compile(r"(s3|gs|oss)://[A-Za-z0-9][A-Za-z0-9._-]{1,221}")
-_EVENT = re.compile(r"[A-Za-z0-9._-]{1,64}")
 CONFIG_VARIABLE = "REELSPLIT_CONFIG"
 
 
 def _data_dir() -> Path:
     home = os.environ.get("XDG_DATA_HOME") or Path.home() / ".local" / "share"
     return Path(home) / "reelsplit"
-
-
-def cores() -> int:
-    """The cores that this process may use: those of its affinity, and of its container's quota."""
-    affinity = getattr(os, "sched_getaffinity", None)
-    count = len(affinity(0)) if affinity is not None else os.cpu_count() or 1
-    with contextlib.suppress(OSError, ValueError):
-        quota, period = Path("/sys/fs/cgroup/cpu.max").read_text().split()
-        count = min(count, max(1, int(quota) // int(period)))
-    return count
-
-
-def memory() -> int:
-    """The bytes of memory that this process may use: the machine's, or its container's."""
-    count = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
-    with contextlib.suppress(OSError, ValueError):
-        count = min(count, int(Path("/sys/fs/cgroup/memory.max").read_text()))
-    return count
 
 
 class Settings(BaseSettings):
@@ -65,10 +55,10 @@ class Settings(BaseSettings):
         frozen=True,
     )
 
-    listen: str = Field(
+    listen: Address = Field(
         "127.0.0.1:50051", description="Where gRPC is served: HOST:PORT; port 0 takes a free one."
     )
-    ims_listen: str | None = Field(
+    ims_listen: AddressOrNone = Field(
         None,
         description="Where the HTTP face in the dialect of Intelligent Media Services is served, "
         "as HOST:PORT; without it there is none. It needs an access key.",
@@ -80,7 +70,7 @@ class Settings(BaseSettings):
         "as it likes by default.",
     )
     data_dir: Path = Field(_data_dir(), description="The folder of the database and working files.")
-    root: list[Path] = Field(
+    root: Folders = Field(
         [],
         description="A folder below which local files are read and written. May be repeated.",
     )
@@ -96,17 +86,17 @@ class Settings(BaseSettings):
         '["videos"], "endpoint": "https://…"}}. Better given in the file; docs/storage.md lists '
         "what a store takes.",
     )
-    bucket_aliases: dict[str, str] = Field(
+    bucket_aliases: BucketAliases = Field(
         {},
         description="Other names of buckets, as JSON: "
         '{"oss://old-name": "s3://videos"} leads to the bucket videos of an S3 store.',
     )
-    http_hosts: list[str] = Field(
+    http_hosts: Hosts = Field(
         [],
         description="A host from which sources are read over HTTP(S), with its port where that is "
         "not the usual one; * stands for anything. May be repeated.",
     )
-    allow_networks: list[str] = Field(
+    allow_networks: Networks = Field(
         [],
         description="A network such as 10.0.0.0/8 that sources may be read from over HTTP(S), "
         "beside the public ones. May be repeated.",
@@ -136,7 +126,7 @@ class Settings(BaseSettings):
     tls_client_ca: Path | None = Field(
         None, description="A PEM file: clients must show a certificate of this authority."
     )
-    tokens: dict[str, SecretStr] = Field(
+    tokens: Tokens = Field(
         {},
         description='Bearer tokens by principal, as JSON: {"name": "token"}. Better given in the '
         "environment or the file than on the command line.",
@@ -163,12 +153,12 @@ class Settings(BaseSettings):
     callback_secret: SecretStr | None = Field(
         None, description="What callbacks to --callback-url are signed with."
     )
-    callback_hosts: list[str] = Field(
+    callback_hosts: Hosts = Field(
         ["*"],
         description="A host that callbacks may go to, with its port where that is not the usual "
         "one; * stands for anything. May be repeated.",
     )
-    callback_networks: list[str] = Field(
+    callback_networks: Networks = Field(
         [],
         description="A network such as 10.0.0.0/8 that callbacks may go to, beside the public "
         "ones. May be repeated.",
@@ -181,13 +171,13 @@ class Settings(BaseSettings):
         description="How often callbacks are tried: with growing pauses for a day, or three times "
         "with a second between, as the original does.",
     )
-    callback_job_event: str = Field(
+    callback_job_event: EventName = Field(
         "SegmentationComplete", description="What callbacks call the end of a job."
     )
-    callback_segment_event: str = Field(
+    callback_segment_event: EventName = Field(
         "SegmentPublished", description="What callbacks call a published segment."
     )
-    metrics_listen: str | None = Field(
+    metrics_listen: AddressOrNone = Field(
         None,
         description="Where metrics are served for Prometheus, as HOST:PORT, in the clear and to "
         "anybody who reaches that; without it they are not.",
@@ -252,17 +242,17 @@ class Settings(BaseSettings):
     max_file_bytes: int = Field(
         2**40, ge=2**20, description="The largest file that a worker may write, in bytes."
     )
-    job_timeout: timedelta | None = Field(
+    job_timeout: TimeOrNone = Field(
         timedelta(days=7),
         description="The longest time for a job that names none: seconds or ISO 8601.",
     )
-    segment_timeout: timedelta | None = Field(
+    segment_timeout: TimeOrNone = Field(
         timedelta(days=1), description="The longest time for a segment where the job names none."
     )
-    time_to_live: timedelta = Field(
+    time_to_live: Time = Field(
         timedelta(days=30), description="How long ended jobs are kept that name no time."
     )
-    max_time_to_live: timedelta = Field(
+    max_time_to_live: Time = Field(
         timedelta(days=366), description="The longest time that a job may ask to be kept."
     )
     grace: float = Field(
@@ -297,83 +287,6 @@ class Settings(BaseSettings):
                 raise SettingsError(f"{CONFIG_VARIABLE} names {config}, which is no file")
             sources.append(TomlConfigSettingsSource(settings_cls, Path(config)))
         return tuple(sources)
-
-    @field_validator("listen", "ims_listen", "metrics_listen")
-    @classmethod
-    def _is_address(cls, value: str | None) -> str | None:
-        if value is None:
-            return None
-        host, _, port = value.rpartition(":")
-        if not host or not port.isascii() or not port.isdigit() or int(port) > 65535:
-            raise ValueError("write HOST:PORT, such as 127.0.0.1:50051 or [::1]:50051")
-        return value
-
-    @field_validator("root")
-    @classmethod
-    def _are_folders(cls, value: list[Path]) -> list[Path]:
-        for root in value:
-            if not root.is_dir():
-                raise ValueError(f"{root} is not a folder")
-        # Locations are compared with them as text, so they hold no "..".
-        return [Path(os.path.abspath(root)) for root in value]
-
-    @field_validator("callback_job_event", "callback_segment_event")
-    @classmethod
-    def _are_names(cls, value: str) -> str:
-        if not _EVENT.fullmatch(value):
-            raise ValueError("an event's name has 1 to 64 letters, digits, dots and dashes")
-        return value
-
-    @field_validator("allow_networks", "callback_networks")
-    @classmethod
-    def _are_networks(cls, value: list[str]) -> list[str]:
-        for network in value:
-            try:
-                ipaddress.ip_network(network)
-            except ValueError as error:
-                raise ValueError(f"{network} is no network: {error}") from None
-        return value
-
-    @field_validator("http_hosts", "callback_hosts")
-    @classmethod
-    def _are_hosts(cls, value: list[str]) -> list[str]:
-        for host in value:
-            if "/" in host or "@" in host or not host.isascii():
-                raise ValueError(f"{host!r} is no host; write cdn.example.com or *.example.com")
-        return [host.lower() for host in value]
-
-    @field_validator("bucket_aliases")
-    @classmethod
-    def _are_buckets(cls, value: dict[str, str]) -> dict[str, str]:
-        for name in (*value, *value.values()):
-            if not _BUCKET.fullmatch(name):
-                raise ValueError(f"{name!r} is no bucket; write s3://name, gs://name or oss://name")
-        return value
-
-    @field_validator(
-        "job_timeout", "segment_timeout", "time_to_live", "max_time_to_live", mode="before"
-    )
-    @classmethod
-    def _may_be_seconds(cls, value: object) -> object:
-        # Flags and the environment hold text, and pydantic takes numbers only as numbers.
-        with contextlib.suppress(ValueError):
-            return float(value) if isinstance(value, str) else value
-        return value
-
-    @field_validator("tokens")
-    @classmethod
-    def _are_long(cls, value: dict[str, SecretStr]) -> dict[str, SecretStr]:
-        for name, token in value.items():
-            if not 1 <= len(name) <= 128:
-                raise ValueError("a principal's name has 1 to 128 characters")
-            if not _TOKEN.fullmatch(token.get_secret_value()):
-                raise ValueError(
-                    f"the token of {name} is not 16 or more printable ASCII characters without "
-                    "spaces"
-                )
-        if len({token.get_secret_value() for token in value.values()}) != len(value):
-            raise ValueError("two principals have the same token")
-        return value
 
     @model_validator(mode="after")
     def _is_safe(self) -> Settings:

@@ -47,13 +47,27 @@ ALLOWED: dict[str, set[str]] = {
     "media": set(),
     # Workers connect to what callers name, through the guard.
     "storage": {"access.outbound"},
-    "settings": {"store_settings"},
+    "settings": {"machine", "setting_types", "store_settings"},
+    "machine": set(),
+    "setting_types": set(),
     "store_settings": {"storage.location"},
     "store_setup": {"settings", "store_settings", "storage"},
+    "bounds_setup": {
+        "access.outbound",
+        "app.bounds",
+        "assets.prober",
+        "engine.vitals",
+        "jobs.orders",
+        "machine",
+        "settings",
+        "store_setup",
+    },
+    "data_folder": {"engine.leftovers"},
     "telemetry": set(),
     "metrics": set(),
     "scraping": {"metrics"},
     "tracing": set(),
+    "tasks": set(),
     "health": {"settings"},
     "composition": {
         "rpc",
@@ -64,17 +78,19 @@ ALLOWED: dict[str, set[str]] = {
         "notify",
         "jobs",
         "engine",
+        "bounds_setup",
+        "data_folder",
         "scraping",
         "settings",
         "store_setup",
     },
     "main": {"composition", "telemetry", "settings", "jobs.database"},
     "__main__": {"main"},
-    "operating": {"access", "notify", "jobs.database", "settings", "main", "composition"},
+    "operating": {"access", "notify", "jobs.database", "settings", "main", "data_folder"},
 }
 # Every layer that runs in the server itself counts and traces directly: handed down through all of
 # them these would stand in every constructor. They import nothing of ours.
-EVERYWHERE = {"metrics", "tracing"}
+EVERYWHERE = {"metrics", "tasks", "tracing"}
 NOT_IN_WORKERS = {"work", "media", "storage", "reports"}
 # Of the SDK the server uses the contract, and no client.
 CONTRACT = ("reelsplit.types", "reelsplit.wire", "reelsplit.v1")

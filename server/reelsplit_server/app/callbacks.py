@@ -12,8 +12,7 @@ from reelsplit_server.access.permissions import Permission
 from reelsplit_server.access.vault import VaultError
 from reelsplit_server.app.addresses import check_address
 from reelsplit_server.app.authorization import require
-from reelsplit_server.app.errors import AppError, Kind, Violation, invalid
-from reelsplit_server.app.jobs import translated
+from reelsplit_server.app.errors import AppError, Kind, Violation, invalid, translated
 from reelsplit_server.notify.accounts import Accounts, EventCallback
 
 _SECRET = re.compile(r"[!-~]{1,128}")

@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from enum import Enum, auto
+
+from reelsplit_server.jobs.database import StoreUnavailableError
+from reelsplit_server.jobs.waiting import QueueFullError
 
 OUT_OF_REACH = "PERMISSION_DENIED"
 """The reason of a violation by which a caller goes beyond what its key may read and write."""
@@ -95,3 +99,37 @@ def shutting_down() -> AppError:
         "The server is shutting down; send the call again in a moment.",
         retry_after=1.0,
     )
+
+
+def queue_full(error: QueueFullError) -> AppError:
+    """Too many jobs wait; some will have been taken up in a while."""
+    whose, reason = "", "TOO_MANY_JOBS"
+    if error.own:
+        whose, reason = " of this caller", "TOO_MANY_JOBS_OF_CALLER"
+    return AppError(
+        Kind.EXHAUSTED,
+        reason,
+        f"{error.limit} jobs{whose} are waiting already; send the request again later.",
+        metadata={"limit": str(error.limit)},
+        retry_after=5.0,
+    )
+
+
+def store_unavailable() -> AppError:
+    """The database cannot be read or written just now."""
+    return AppError(
+        Kind.UNAVAILABLE,
+        "STORE_UNAVAILABLE",
+        "The server cannot use its database just now (disk full, read-only or locked?); "
+        "its log has the details.",
+        retry_after=5.0,
+    )
+
+
+@contextmanager
+def translated() -> Iterator[None]:
+    """A store that cannot be used is told as such, without its details."""
+    try:
+        yield
+    except StoreUnavailableError as error:
+        raise store_unavailable() from error

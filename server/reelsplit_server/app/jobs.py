@@ -5,13 +5,8 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import functools
-import re
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
-from dataclasses import dataclass, field
-from datetime import datetime
+from collections.abc import Sequence
 
-from reelsplit.types.error import Error
 from reelsplit.types.job import Job, JobState, Report
 from reelsplit.types.segment import Segment, SegmentState
 from reelsplit.types.spec import JobSpec
@@ -27,76 +22,31 @@ from reelsplit_server.app.errors import (
     Violation,
     invalid,
     job_not_found,
+    queue_full,
     shutting_down,
+    translated,
 )
 from reelsplit_server.app.inputs import located
+from reelsplit_server.app.job_reading import JobReading
 from reelsplit_server.app.lasting import lasting
-from reelsplit_server.app.presenting import present
 from reelsplit_server.app.resolution import resolve
 from reelsplit_server.app.tokens import Sealer
 from reelsplit_server.app.validation import Checker
 from reelsplit_server.assets.store import MediaStore
-from reelsplit_server.jobs.database import StoreUnavailableError
 from reelsplit_server.jobs.failures import RemoveError
 from reelsplit_server.jobs.log import EventLog
-from reelsplit_server.jobs.records import JobFilter, JobRecord
-from reelsplit_server.jobs.rows import NoSuchJobError, is_large, micros
+from reelsplit_server.jobs.records import JobRecord
+from reelsplit_server.jobs.rows import NoSuchJobError, is_large
 from reelsplit_server.jobs.scheduler import Scheduler
 from reelsplit_server.jobs.store import QueueFullError, Store, TokenReusedError
 from reelsplit_server.jobs.transitions import TransitionError
 from reelsplit_server.storage.report_places import report_endpoint
 from reelsplit_server.storage.routes import Verb
 
-_ID = re.compile(r"[0-9a-f]{32}")
-_MOST_PAGE = 1000
 _MOST_LOOKS = 100
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class JobQuery:
-    """Which jobs a list holds."""
-
-    page_size: int = 0
-    page_token: str = ""
-    skipped: int = 0
-    """How many jobs are passed over, by faces that count pages."""
-    states: Sequence[JobState] = ()
-    labels: Mapping[str, str] = field(default_factory=dict)
-    create_time_from: datetime | None = None
-    create_time_until: datetime | None = None
-    oldest_first: bool = False
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class JobPage:
-    """One page of jobs."""
-
-    jobs: Sequence[Job]
-    next_page_token: str
-    total_size: int
-    watch_token: str
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class SegmentPage:
-    """One page of segments."""
-
-    segments: Sequence[Segment]
-    next_page_token: str
-    total_size: int
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class JobOutcome:
-    """A job, and once it has ended what came of it: the segments that were published, or found
-    where none were to be made, and why the first failed of those that did."""
-
-    job: Job
-    segments: Sequence[Segment] = ()
-    cause: Error | None = None
-
-
-class Jobs:
+class Jobs(JobReading):
     """The jobs of all callers. Each call names the caller that it is for, whose permissions and
     reach are looked at here and nowhere else."""
 
@@ -109,10 +59,8 @@ class Jobs:
         bounds: Bounds,
         media: MediaStore,
     ) -> None:
-        self._store = store
-        self._events = events
+        super().__init__(store, events, sealer)
         self._scheduler = scheduler
-        self._sealer = sealer
         self._bounds = bounds
         self._media = media
         self.draining = False
@@ -169,7 +117,7 @@ class Jobs:
                     metadata={"job_id": error.job_id},
                 ) from error
             except QueueFullError as error:
-                raise _queue_full(error) from error
+                raise queue_full(error) from error
         if record.state is JobState.PENDING:
             self._scheduler.add(record)
         return self._present(record)
@@ -192,89 +140,6 @@ class Jobs:
         if checker.violations or spec is None:
             raise invalid(checker.violations)
         return resolve(spec, self._bounds)
-
-    async def get(self, caller: Caller, job_id: str) -> Job:
-        """One job."""
-        require(caller, Permission.READ)
-        return self._present(await self.record(caller, job_id))
-
-    async def outcome(self, caller: Caller, job_id: str) -> JobOutcome:
-        """One job with what came of it, in as few looks as that takes: callers poll for it."""
-        require(caller, Permission.READ)
-        record = await self.record(caller, job_id)
-        job = self._present(record)
-        if not record.ended:
-            return JobOutcome(job=job)
-        with translated():
-            cause = None
-            if record.failed_count:
-                failed, _ = await self._store.segments(job_id, states=[SegmentState.FAILED], size=1)
-                cause = failed[0].error if failed else None
-            state, count = SegmentState.PUBLISHED, record.published_count
-            if record.spec.output is None:
-                state, count = SegmentState.PLANNED, record.segment_count
-            segments: list[Segment] = []
-            while len(segments) < count:
-                after = segments[-1].index if segments else -1
-                page, _ = await self._store.segments(job_id, states=[state], after=after)
-                if not page:
-                    break
-                segments += page
-        return JobOutcome(job=job, segments=segments, cause=cause)
-
-    async def record(self, caller: Caller, job_id: str) -> JobRecord:
-        """One job as it is kept; raises JOB_NOT_FOUND for those of other principals too, unless
-        the caller may see them. Asks for no other permission: that is for what is done with it."""
-        check_job_id(job_id)
-        with translated():
-            try:
-                return await self._store.get(caller.sees, job_id)
-            except NoSuchJobError:
-                raise job_not_found(job_id) from None
-
-    async def page(
-        self, caller: Caller, query: JobQuery, violations: Sequence[Violation] = ()
-    ) -> JobPage:
-        """A page of the jobs that the caller sees."""
-        require(caller, Permission.READ)
-        size = page_size_of(query.page_size, 50, violations)
-        bound = (
-            caller.principal,
-            str(caller.sees),
-            ",".join(sorted(state.value for state in query.states)),
-            *(f"{key}={value}" for key, value in sorted(query.labels.items())),
-            str(query.create_time_from),
-            str(query.create_time_until),
-            str(query.oldest_first),
-        )
-        after: tuple[int, str] | None = None
-        if query.page_token:
-            time, last = self._sealer.open("list", bound, query.page_token, "page_token")
-            after = (int(time), str(last))
-        chosen = JobFilter(
-            states=query.states,
-            labels=query.labels,
-            create_time_from=query.create_time_from,
-            create_time_until=query.create_time_until,
-            oldest_first=query.oldest_first,
-        )
-        with translated():
-            # Taken first: what happens between the two is told by the watch as well.
-            position = await self._store.last_position()
-            records, more, total = await self._store.find(
-                caller.sees, chosen, after, size, skipped=query.skipped
-            )
-        token = ""
-        if more:
-            last_record = records[-1]
-            values = (micros(last_record.create_time), last_record.job_id)
-            token = self._sealer.seal("list", bound, values)
-        return JobPage(
-            jobs=[self._present(record) for record in records],
-            next_page_token=token,
-            total_size=total,
-            watch_token=self._sealer.seal("watch-all", [caller.principal], [position]),
-        )
 
     @lasting
     async def cancel(self, caller: Caller, job_id: str) -> Job:
@@ -331,12 +196,7 @@ class Jobs:
                 return 0
             raise
         if not record.ended:
-            raise AppError(
-                Kind.WRONG_STATE,
-                "JOB_STATE",
-                f"The job is {record.state}; cancel it first, or set force.",
-                metadata={"job_id": job_id, "state": record.state.value},
-            )
+            raise _not_ended(record)
         deleted = 0
         if delete_outputs:
             self._check_reach(caller, record, "write")
@@ -346,6 +206,9 @@ class Jobs:
                 await self._store.delete(record.principal, job_id)
             except NoSuchJobError:
                 raise job_not_found(job_id) from None
+            except TransitionError:
+                # It was retried meanwhile.
+                raise _not_ended(await self.record(caller, job_id)) from None
         self._events.deleted(job_id)
         return deleted
 
@@ -403,7 +266,7 @@ class Jobs:
                     most_of_one=self._bounds.most_waiting_of_one,
                 )
             except QueueFullError as error:
-                raise _queue_full(error) from error
+                raise queue_full(error) from error
             except NoSuchJobError:
                 raise job_not_found(job_id) from None
             except TransitionError:
@@ -417,32 +280,6 @@ class Jobs:
         if record.state is JobState.PENDING:
             self._scheduler.add(record)
         return self._present(record)
-
-    async def segments(
-        self,
-        caller: Caller,
-        job_id: str,
-        *,
-        page_size: int = 0,
-        page_token: str = "",
-        states: Sequence[SegmentState] = (),
-        violations: Sequence[Violation] = (),
-    ) -> SegmentPage:
-        """A page of a job's segments."""
-        require(caller, Permission.READ)
-        size = page_size_of(page_size, 100, violations)
-        await self.record(caller, job_id)
-        bound = (caller.principal, job_id, ",".join(sorted(state.value for state in states)))
-        after = -1
-        if page_token:
-            (last,) = self._sealer.open("segments", bound, page_token, "page_token")
-            after = int(last)
-        with translated():
-            found, total = await self._store.segments(job_id, states=states, after=after, size=size)
-            last_index = found[-1].index if found else after
-            more, _ = await self._store.segments(job_id, states=states, after=last_index, size=1)
-        token = self._sealer.seal("segments", bound, [last_index]) if more else ""
-        return SegmentPage(segments=found, next_page_token=token, total_size=total)
 
     def _check_reach(self, caller: Caller, record: JobRecord, *verbs: Verb) -> None:
         """Hold a caller to what its key may read and write, for a job that another key, or
@@ -458,57 +295,11 @@ class Jobs:
                 metadata={"permission": "reach"},
             )
 
-    def _present(self, record: JobRecord) -> Job:
-        return present(record, self._events.last_progress(record.job_id))
 
-
-def page_size_of(asked: int, default: int, violations: Sequence[Violation]) -> int:
-    """How many a page holds; raises INVALID_FIELD for what the face found wrong, and for a
-    negative size."""
-    wrong = list(violations)
-    if asked < 0:
-        wrong.append(Violation(field="page_size", description="is negative"))
-    if wrong:
-        raise invalid(wrong)
-    return min(asked or default, _MOST_PAGE)
-
-
-def check_job_id(job_id: str) -> None:
-    """Raise INVALID_FIELD for what is no job's id."""
-    if not _ID.fullmatch(job_id):
-        wrong = "takes the 32 lower-case hexadecimal digits of a job"
-        raise invalid([Violation(field="job_id", description=wrong)])
-
-
-@contextmanager
-def translated() -> Iterator[None]:
-    """A store that cannot be used is told as such, without its details."""
-    try:
-        yield
-    except StoreUnavailableError as error:
-        raise store_unavailable() from error
-
-
-def _queue_full(error: QueueFullError) -> AppError:
-    """Too many jobs wait; some will have been taken up in a while."""
-    whose, reason = "", "TOO_MANY_JOBS"
-    if error.own:
-        whose, reason = " of this caller", "TOO_MANY_JOBS_OF_CALLER"
+def _not_ended(record: JobRecord) -> AppError:
     return AppError(
-        Kind.EXHAUSTED,
-        reason,
-        f"{error.limit} jobs{whose} are waiting already; send the request again later.",
-        metadata={"limit": str(error.limit)},
-        retry_after=5.0,
-    )
-
-
-def store_unavailable() -> AppError:
-    """The database cannot be read or written just now."""
-    return AppError(
-        Kind.UNAVAILABLE,
-        "STORE_UNAVAILABLE",
-        "The server cannot use its database just now (disk full, read-only or locked?); "
-        "its log has the details.",
-        retry_after=5.0,
+        Kind.WRONG_STATE,
+        "JOB_STATE",
+        f"The job is {record.state}; cancel it first, or set force.",
+        metadata={"job_id": record.job_id, "state": record.state.value},
     )

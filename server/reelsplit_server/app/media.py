@@ -11,7 +11,7 @@ from reelsplit.types.media import Media, MediaState
 from reelsplit_server.access.callers import Caller
 from reelsplit_server.access.permissions import Permission
 from reelsplit_server.app.authorization import require
-from reelsplit_server.app.bounds import Bounds
+from reelsplit_server.app.bounds import Bounds, page_size_of
 from reelsplit_server.app.errors import (
     OUT_OF_REACH,
     AppError,
@@ -19,9 +19,9 @@ from reelsplit_server.app.errors import (
     Violation,
     invalid,
     shutting_down,
+    translated,
 )
 from reelsplit_server.app.inputs import MEDIA_ID, media_not_found
-from reelsplit_server.app.jobs import page_size_of, translated
 from reelsplit_server.app.lasting import lasting
 from reelsplit_server.app.tokens import Sealer
 from reelsplit_server.app.validation import Checker

@@ -20,8 +20,10 @@ from reelsplit_server.app.errors import (
     invalid,
     job_not_found,
     shutting_down,
+    translated,
 )
-from reelsplit_server.app.jobs import Jobs, check_job_id, translated
+from reelsplit_server.app.job_reading import check_job_id
+from reelsplit_server.app.jobs import Jobs
 from reelsplit_server.app.presenting import snapshot
 from reelsplit_server.app.telling import AllLine, Line, Make, Once, Pages, Told
 from reelsplit_server.app.tokens import Sealer
@@ -83,6 +85,10 @@ class Watching:
             if resume_token:
                 (value,) = self._sealer.open("watch", line.bound, resume_token, "resume_token")
                 last = int(value)
+                if last > feed.last:
+                    # The look may have been begun for others, before the token was made.
+                    standing = await self._standing(caller, feed)
+                    _check_made(last, feed.last)
             with self._entered(caller.principal):
                 beat, heard, quiet = None, 0, 0.0
                 snapped = skip_progress
@@ -136,6 +142,9 @@ class Watching:
             (value,) = self._sealer.open("watch-all", line.bound, resume_token, "resume_token")
             position = int(value)
             await self._check_age(caller.sees, position)
+            if position > self._events.position:
+                with translated():
+                    _check_made(position, await self._store.last_position())
         else:
             with translated():
                 position = await self._store.last_position()
@@ -208,14 +217,14 @@ class Watching:
     ) -> tuple[Sequence[KeptEvent], int]:
         """The next events, and the position up to which there are no others."""
         reached = self._events.position
-        events = self._events.recent(principal, position)
+        events = self._events.recent(principal, position, _BATCH)
         if events is None:
             with translated():
                 events = await self._store.all_kept_events(principal, position, _BATCH)
             # Jobs may have been deleted while this reader was on its way.
             await self._check_age(principal, position)
-            if len(events) == _BATCH:
-                reached = events[-1].position
+        if len(events) == _BATCH:
+            reached = events[-1].position
         return events, reached
 
     async def _check_age(self, principal: str | None, position: int) -> None:
@@ -268,3 +277,14 @@ class Watching:
             self._open[principal] -= 1
             if not self._open[principal]:
                 del self._open[principal]
+
+
+def _check_made(told: int, newest: int) -> None:
+    """Refuse a token that tells of what has not happened yet: it would pass over what comes."""
+    if told > newest:
+        raise AppError(
+            Kind.TOO_OLD,
+            "TOKEN_TOO_OLD",
+            "The token was made by a later state of this database, which was put back from a "
+            "backup since; list the jobs again, and watch without it, or from the list's token.",
+        )

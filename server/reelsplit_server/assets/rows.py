@@ -7,7 +7,6 @@ import hashlib
 import json
 import secrets
 from collections.abc import Mapping
-from datetime import timedelta
 from typing import Any
 
 from sqlalchemy import Connection, Row, Select, delete, func, insert, select, update
@@ -24,10 +23,8 @@ from reelsplit_server.assets.records import (
 )
 from reelsplit_server.jobs import schema
 from reelsplit_server.jobs.database import Transaction
+from reelsplit_server.jobs.forgetting import MEMORY_OF_TOKENS
 from reelsplit_server.jobs.rows import from_micros, micros
-
-_MEMORY_OF_TOKENS = timedelta(hours=24)
-"""How long a client token is remembered after its asset was deleted."""
 
 
 def of_principal(principal: str | None) -> Select[Any]:
@@ -128,7 +125,7 @@ def put(
 def remove(transaction: Transaction, media_id: str) -> None:
     """Forget an asset, and its client tokens a day later."""
     connection, tokens = transaction.connection, schema.media_tokens
-    forget = micros(transaction.now + _MEMORY_OF_TOKENS)
+    forget = micros(transaction.now + MEMORY_OF_TOKENS)
     connection.execute(
         update(tokens).where(tokens.c.media_id == media_id).values(forget_time=forget)
     )

@@ -9,6 +9,9 @@ from sqlalchemy import URL, Connection, Engine, event
 
 _PRAGMAS = ("journal_mode=WAL", "synchronous=FULL", "foreign_keys=ON", "busy_timeout=5000")
 _WRITES = "reelsplit_writes"
+# What fails is logged, with what the driver says of it: parameters hold signed locations and the
+# addresses of callbacks.
+_HIDDEN = True
 
 
 def engine_of(url: URL) -> Engine:
@@ -16,7 +19,7 @@ def engine_of(url: URL) -> Engine:
     if url.get_backend_name() == "sqlite":
         return _sqlite(url)
     # Found dead before it is used, since those that stand for long are cut on the way.
-    return sqlalchemy.create_engine(url, pool_pre_ping=True)
+    return sqlalchemy.create_engine(url, pool_pre_ping=True, hide_parameters=_HIDDEN)
 
 
 def reading(engine: Engine) -> Engine:
@@ -32,7 +35,8 @@ def writing(engine: Engine) -> Engine:
 
 
 def _sqlite(url: URL) -> Engine:
-    engine = sqlalchemy.create_engine(url, connect_args={"check_same_thread": False, "timeout": 5})
+    arguments = {"check_same_thread": False, "timeout": 5}
+    engine = sqlalchemy.create_engine(url, connect_args=arguments, hide_parameters=_HIDDEN)
 
     @event.listens_for(engine, "connect")
     def prepare(connection: sqlite3.Connection, _record: object) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable
 from datetime import datetime
+from operator import itemgetter
 
 from sqlalchemy import Connection, func, select
 
@@ -14,7 +15,7 @@ from reelsplit_server import metrics
 from reelsplit_server.jobs import schema
 from reelsplit_server.jobs.database import Database
 from reelsplit_server.jobs.records import StoredEvent
-from reelsplit_server.jobs.rows import from_micros
+from reelsplit_server.jobs.rows import event_record, events_query, time_of
 from reelsplit_server.jobs.transitions import ENDED
 
 _KNOWN = [state for state in JobState if state is not JobState.UNSPECIFIED]
@@ -35,20 +36,28 @@ class Census:
         """Begin with what the database holds, before anything changes."""
         jobs = schema.jobs.c
         counting = select(jobs.state, func.count().label("number")).group_by(jobs.state)
-        unfinished = (
-            select(jobs.job_id, jobs.state, jobs.create_time, jobs.start_time)
-            .where(jobs.state.in_([s.value for s in _KNOWN if s not in ENDED]))
-            .order_by(jobs.create_time)
+        unfinished = select(jobs.job_id, jobs.state, jobs.create_time, jobs.start_time).where(
+            jobs.state.in_([s.value for s in _KNOWN if s not in ENDED])
+        )
+        # What put a job back in the queue is the last that happened to it.
+        retried = (
+            events_query()
+            .where(jobs.state == JobState.PENDING.value, jobs.attempt > 1)
+            .where(schema.events.c.sequence == jobs.last_sequence)
         )
 
         def work(connection: Connection) -> dict[str, int]:
+            waiting = dict[str, datetime]()
             for row in connection.execute(unfinished):
-                created, begun = from_micros(row.create_time), from_micros(row.start_time)
                 if row.state == JobState.PENDING.value:
-                    assert created is not None
-                    self._waiting[row.job_id] = created
-                elif begun is not None:
-                    self._begun[row.job_id] = begun
+                    waiting[row.job_id] = time_of(row.create_time)
+                elif row.start_time is not None:
+                    self._begun[row.job_id] = time_of(row.start_time)
+            for found in connection.execute(retried):
+                event = event_record(found).event
+                if event.event_time is not None:
+                    waiting[event.job_id] = event.event_time
+            self._waiting.update(sorted(waiting.items(), key=itemgetter(1)))
             return {row.state: row.number for row in connection.execute(counting)}
 
         counts = await database.read(work)

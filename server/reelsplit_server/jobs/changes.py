@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from datetime import timedelta
 from operator import attrgetter
 
-from sqlalchemy import bindparam, insert, update
+from sqlalchemy import bindparam, insert, select, update
 
 from reelsplit.types.error import Error
 from reelsplit.types.event import (
@@ -24,11 +24,14 @@ from reelsplit_server.jobs import outbox, schema, waiting
 from reelsplit_server.jobs.database import Transaction
 from reelsplit_server.jobs.principals import principal_name
 from reelsplit_server.jobs.records import JobRecord, StoredEvent
-from reelsplit_server.jobs.rows import facts_bytes, load_job, micros, segment_bytes
+from reelsplit_server.jobs.rows import facts_bytes, load_job, micros, segment_bytes, segment_record
 from reelsplit_server.jobs.transitions import check_job, check_segment
 
 Happening = JobStateChanged | SourceOpened | SegmentChanged | PlanCompleted
 """What is kept in the log."""
+
+_FINAL = frozenset({"RANGE_OUTSIDE_SOURCE", "RANGE_OVERLAPS_END"})
+"""Why the plan refuses a segment; making it would not ask again."""
 
 # Statements that run for each segment are made once: making them costs more than running them.
 _PUT_SEGMENT = (
@@ -85,6 +88,56 @@ def change_job(
     put_event(transaction, job_id, record.principal, changed.last_sequence, event)
     waiting.moved(transaction, record.principal, record.state, state)
     return changed
+
+
+def retry(
+    transaction: Transaction,
+    job_id: str,
+    retry_token: str,
+    most_waiting: int | None,
+    most_of_one: int | None,
+) -> JobRecord | waiting.QueueFullError:
+    """Put an ended job back in the queue, with its failed segments planned again; answers, and
+    does not raise, that the queue is full. Raises `TransitionError`."""
+    connection = transaction.connection
+    table = schema.jobs
+    seen = connection.execute(
+        select(table.c.retry_token).where(table.c.job_id == job_id)
+    ).scalar_one_or_none()
+    record = load_job(connection, job_id)
+    if retry_token and seen == retry_token:
+        return record
+    check_job(record.state, JobState.PENDING)
+    if full := waiting.refusal(transaction, record.principal, most_waiting, most_of_one):
+        return full
+    rows = connection.execute(
+        select(schema.segments).where(
+            schema.segments.c.job_id == job_id,
+            # One that is RUNNING here was stopped before it could be put back.
+            schema.segments.c.state.in_([SegmentState.FAILED.value, SegmentState.RUNNING.value]),
+        )
+    ).all()
+    found = [segment_record(row) for row in rows]
+    final = [s for s in found if s.error is not None and s.error.reason in _FINAL]
+    for before in found:
+        if before not in final:
+            segment = dataclasses.replace(
+                before, state=SegmentState.PLANNED, error=None, end_time=None
+            )
+            put_segment(transaction, before.state, segment)
+    return change_job(
+        transaction,
+        job_id,
+        JobState.PENDING,
+        failed_count=len(final),
+        attempt=record.attempt + 1,
+        retry_token=retry_token or None,
+        # With no segment planned, the source may as well be another by now.
+        source_pin=record.source_pin if record.segment_count else None,
+        start_time=None,
+        end_time=None,
+        expire_time=None,
+    )
 
 
 def put_segment(transaction: Transaction, before: SegmentState, segment: Segment) -> None:

@@ -162,6 +162,8 @@ class Database:
                 with self._reading.connect() as connection, connection.begin():
                     return function(connection)
             except SQLAlchemyError as error:
+                # It may as well be a fault of ours, which nobody else would tell of.
+                log.error("store_read_failed", error=str(error))
                 raise StoreUnavailableError(str(error)) from error
 
         return await asyncio.get_running_loop().run_in_executor(self._readers, work)
@@ -204,10 +206,12 @@ class Database:
                     settled.append(_run(write, transaction, savepoint=not alone))
                     if settled[-1][2] is None:
                         events += transaction.events
-                if alone and settled[0][2] is not None:
+                undone = alone and settled[0][2] is not None
+                if undone:
                     whole.rollback()
-            self.takes_writes = True
-            metrics.committed(len(batch), time.perf_counter() - started)
+            if not undone:
+                self.takes_writes = True
+                metrics.committed(len(batch), time.perf_counter() - started)
         except Exception as error:
             metrics.not_committed()
             log.error("store_write_failed", error=str(error))

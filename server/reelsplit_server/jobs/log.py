@@ -152,7 +152,7 @@ class Feed(Source):
             self.last, self.ended = last, ended
 
     def commit(self, kept: KeptEvent, change: object) -> None:
-        """An event was committed, which tells of ``change``."""
+        """An event was committed, which tells of ``change``. Followers are not woken yet."""
         if self._tail and kept.sequence != self._tail[-1].sequence + 1:
             # A tail has no gap; who needs more asks the store.
             self._tail.clear()
@@ -160,7 +160,6 @@ class Feed(Source):
         if isinstance(change, JobStateChanged):
             self._know(kept.sequence, change.percent, ended=change.state in ENDED)
         self.last = max(self.last, kept.sequence)
-        _wake(self.followers)
 
     def behind(self, after: int) -> list[KeptEvent] | None:
         """The events behind a number, or None where memory does not reach back that far."""
@@ -240,6 +239,7 @@ class EventLog:
 
     def commit(self, events: Iterable[StoredEvent]) -> None:
         """Tell events that were just committed, in order."""
+        touched: set[Source] = set()
         for stored in events:
             if self._floor is None:
                 self._floor = stored.position - 1
@@ -251,8 +251,11 @@ class EventLog:
             feed = self._feeds.get(kept.job_id)
             if feed is not None:
                 feed.commit(kept, stored.event.event)
-            for group in self._groups_of(stored.principal):
-                _wake(group.followers)
+                touched.add(feed)
+            touched.update(self._groups_of(stored.principal))
+        # Once each, however many events were committed together.
+        for source in touched:
+            _wake(source.followers)
 
     def progress(self, principal: str, job_id: str, progress: JobProgress | None) -> None:
         """Tell how far a job is; None when it ended."""
@@ -273,13 +276,13 @@ class EventLog:
         known = self._progress.get(job_id)
         return None if known is None else known[1]
 
-    def recent(self, principal: str | None, after: int) -> list[KeptEvent] | None:
-        """The events of a principal's jobs, or of everybody's where it is None, behind a position
-        of the log; None where memory does not reach back that far."""
+    def recent(self, principal: str | None, after: int, most: int) -> list[KeptEvent] | None:
+        """The next ``most`` events of a principal's jobs, or of everybody's where it is None,
+        behind a position of the log; None where memory does not reach back that far."""
         if self._floor is None or after < self._floor:
             return None
         behind = itertools.takewhile(lambda item: item[1].position > after, reversed(self._recent))
-        return [kept for owner, kept in behind if principal in (None, owner)][::-1]
+        return [kept for owner, kept in behind if principal in (None, owner)][: -most - 1 : -1]
 
     def wake_all(self) -> None:
         """Let everybody look again: the server stops."""

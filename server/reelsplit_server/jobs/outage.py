@@ -9,6 +9,7 @@ from collections.abc import Awaitable, Callable
 import structlog
 from sqlalchemy import delete, insert
 
+from reelsplit_server import tasks
 from reelsplit_server.jobs.database import Database, StoreUnavailableError, Transaction
 from reelsplit_server.jobs.schema import properties
 
@@ -25,6 +26,10 @@ class Outage:
         self._database = database
         self._on_change = on_change
         self._task: asyncio.Task[None] | None = None
+        self._since: float | None = None
+        """When it was seen to take none; None while it does."""
+        self._told = False
+        """Whether that was told."""
 
     def start(self) -> None:
         """Begin; it takes writes for now."""
@@ -32,23 +37,34 @@ class Outage:
 
     async def stop(self) -> None:
         """End."""
-        if self._task is not None:
-            self._task.cancel()
-            await asyncio.gather(self._task, return_exceptions=True)
+        await tasks.end(self._task)
 
     async def _forever(self) -> None:
         while True:
             await asyncio.sleep(_EVERY)
+            try:
+                await self._look()
+            except Exception:
+                # Nothing may end this loop: nobody would hear that an outage is over. What could
+                # not be told is told at the next look.
+                log.exception("outage_not_told")
+
+    async def _look(self) -> None:
+        if self._since is None:
             if self._database.takes_writes:
-                continue
-            since = time.monotonic()
+                return
+            self._since = time.monotonic()
             log.error("store_takes_no_writes")
+        if not self._told:
             await self._on_change(False)
-            # Jobs repeat their own writes, but there may be none.
-            while not await self._try():
-                await asyncio.sleep(_EVERY)
-            log.info("store_takes_writes_again", seconds=round(time.monotonic() - since, 1))
-            await self._on_change(True)
+            self._told = True
+        # Jobs repeat their own writes, but there may be none.
+        if not await self._try():
+            return
+        await self._on_change(True)
+        seconds = round(time.monotonic() - self._since, 1)
+        log.info("store_takes_writes_again", seconds=seconds)
+        self._since, self._told = None, False
 
     async def _try(self) -> bool:
         def work(transaction: Transaction) -> None:

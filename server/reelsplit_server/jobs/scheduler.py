@@ -3,43 +3,35 @@
 from __future__ import annotations
 
 import asyncio
-import dataclasses
-import functools
-import shutil
-import sys
 import time
-from collections import Counter
-from collections.abc import Awaitable, Callable, Coroutine, Sequence
-from datetime import timedelta
-from typing import Any
+from collections.abc import Callable, Coroutine, Sequence
 
 import structlog
 
 from reelsplit.types.error import Error
 from reelsplit.types.job import JobState, Report
-from reelsplit.types.segment import Segment, SegmentState
+from reelsplit.types.segment import Segment
 from reelsplit_server import metrics
 from reelsplit_server.engine import seam
 from reelsplit_server.jobs import traces
 from reelsplit_server.jobs.active import ANALYSIS, ActiveJob
 from reelsplit_server.jobs.backlog import Backlog, Queued
 from reelsplit_server.jobs.database import StoreUnavailableError
+from reelsplit_server.jobs.ending import Ending, expiry
 from reelsplit_server.jobs.failures import internal, store_unavailable, too_late
 from reelsplit_server.jobs.grouping import together
 from reelsplit_server.jobs.log import EventLog
+from reelsplit_server.jobs.orders import Limits, Orders
 from reelsplit_server.jobs.patience import Patience
 from reelsplit_server.jobs.records import JobRecord
+from reelsplit_server.jobs.recovery import Recovery
 from reelsplit_server.jobs.rows import NoSuchJobError
 from reelsplit_server.jobs.store import Store
 from reelsplit_server.jobs.transitions import TransitionError
-from reelsplit_server.jobs.units import Limits, Units
+from reelsplit_server.jobs.turns import Turns
+from reelsplit_server.jobs.units import Units
 
 log = structlog.get_logger(__name__)
-_CLEARING = 5.0
-"""Seconds for which the end of a job waits that an earlier server was stopping, until it is cleared
-up behind that."""
-_MOST_TURNS = 1000
-"""Callers whose last turns are remembered while they have nothing to do."""
 
 
 class Scheduler:
@@ -61,17 +53,15 @@ class Scheduler:
         most_running_of_one: int | None = None,
     ) -> None:
         self._store = store
-        self._events = events
         self._engine = engine
         self._limits = limits
         self._patience = Patience()
         self._units = Units(store, events, engine, limits, clock, self, self._patience)
-        self._most_running = most_running or sys.maxsize
-        self._most_running_of_one = most_running_of_one or sys.maxsize
+        orders = Orders(limits)
+        self._ends = Ending(store, events, orders, self._patience)
+        self._recovery = Recovery(store, engine, orders, self._ends, self._patience)
         self._backlog = Backlog()
-        self._turn = 0
-        self._turns: dict[str, int] = {}
-        """When each caller had its last turn."""
+        self._turns = Turns(self._backlog, most_running, most_running_of_one)
         self._jobs: dict[str, ActiveJob] = {}
         self._work: set[asyncio.Task[None]] = set()
         self._busy: dict[tuple[str, int], tuple[str, int]] = {}
@@ -90,9 +80,9 @@ class Scheduler:
         for queued in await self._store.queued():
             self._backlog.add(queued)
         for record in await self._store.unfinished():
-            cleared = await self._put_back(record)
+            cleared = await self._recovery.put_back(record)
             if record.state is JobState.CANCELLING:
-                self._ending(self._cancelled(record, cleared))
+                self._ending(self._recovery.cancelled(record, cleared))
             else:
                 await self._activate(record)
         self._loop = asyncio.create_task(self._dispatch_forever())
@@ -106,7 +96,9 @@ class Scheduler:
             await asyncio.wait(self._work, timeout=grace)
         self._patience.end()
         for task in self._work:
-            task.cancel()
+            # What is stopped already puts back what it began.
+            if not task.cancelling():
+                task.cancel()
         await asyncio.gather(*self._work, *self._endings, return_exceptions=True)
 
     def add(self, record: JobRecord) -> None:
@@ -126,7 +118,7 @@ class Scheduler:
         ended in the meantime."""
         if record.state is JobState.PENDING:
             cancelled = await self._store.change_job(
-                record.job_id, JobState.CANCELLED, expire=_expiry(record)
+                record.job_id, JobState.CANCELLED, expire=expiry(record)
             )
             self._backlog.discard(record.job_id)
             return cancelled
@@ -172,64 +164,14 @@ class Scheduler:
 
     async def _dispatch(self) -> None:
         while len(self._workers) < self._engine.slots:
-            match self._choose():
+            match self._turns.choose(self._jobs, self._workers):
                 case None:
                     return
                 case str(principal):
                     await self._admit(principal)
                 case job:
-                    self._had_turn(job.record.principal)
+                    self._turns.had(job.record.principal, self._jobs)
                     self._begin_all(job, together(job, self._engine.slots))
-
-    def _choose(self) -> ActiveJob | str | None:
-        """The job whose unit goes next; or a caller, whose next waiting job is to be admitted.
-
-        Priority decides first; then which caller has the fewest units under way, and which had
-        its last turn longest ago; then which job has the fewest under way; then age. Jobs that
-        wait stand in the same order, so that none is admitted before a unit of it can begin.
-        """
-        # Units that need their workers no more do not count.
-        busy = Counter(job_id for job_id, _ in self._workers)
-        shares: Counter[str] = Counter()
-        active: Counter[str] = Counter()
-        for job_id, job in self._jobs.items():
-            shares[job.record.principal] += busy[job_id]
-            active[job.record.principal] += 1
-
-        def rank(
-            principal: str, priority: int, running: int, created: float
-        ) -> tuple[int, int, int, int, float]:
-            turn = self._turns.get(principal, 0)
-            return -priority, shares[principal], turn, running, created
-
-        best: ActiveJob | str | None = None
-        least: tuple[int, int, int, int, float] | None = None
-        for job in self._jobs.values():
-            if job.waiting and not job.ending:
-                record = job.record
-                created = record.create_time.timestamp()
-                made = rank(
-                    record.principal, record.spec.priority or 0, busy[record.job_id], created
-                )
-                if least is None or made < least:
-                    best, least = job, made
-        if len(self._jobs) >= self._most_running:
-            return best
-        for principal, (negative, created, _) in self._backlog.firsts():
-            if active[principal] >= self._most_running_of_one:
-                continue
-            made = rank(principal, -negative, 0, created)
-            if least is None or made < least:
-                best, least = principal, made
-        return best
-
-    def _had_turn(self, principal: str) -> None:
-        self._turn += 1
-        self._turns[principal] = self._turn
-        if len(self._turns) > _MOST_TURNS:
-            working = {job.record.principal for job in self._jobs.values()}
-            known = working | {name for name, _ in self._backlog.firsts()}
-            self._turns = {name: turn for name, turn in self._turns.items() if name in known}
 
     async def _admit(self, principal: str) -> None:
         queued = self._backlog.take(principal)
@@ -245,16 +187,7 @@ class Scheduler:
         await self._activate(record)
 
     async def _activate(self, record: JobRecord) -> None:
-        planned: list[Segment] = []
-        while record.segment_count:
-            after = planned[-1].index if planned else -1
-            look = functools.partial(
-                self._store.segments, record.job_id, states=[SegmentState.PLANNED], after=after
-            )
-            page, total = await self._patience.kept(look)
-            planned += page
-            if not page or len(planned) >= total:
-                break
+        planned = await self._recovery.planned(record)
         job = self._jobs[record.job_id] = ActiveJob.of(record, planned)
         if record.spec.timeout is not None and record.start_time is not None:
             # Counted from the beginning, so that a restart gives no more time.
@@ -366,15 +299,15 @@ class Scheduler:
 
     async def _succeed(self, job: ActiveJob) -> None:
         if job.record.failed_count:
-            await self._close(job, JobState.FAILED, await self._segments_failed(job))
+            await self._close(job, JobState.FAILED, await self._ends.segments_failed(job))
         else:
             await self._close(job, JobState.SUCCEEDED, None)
 
     async def _fail_now(self, job: ActiveJob, error: Error | None, culprit: int | None) -> None:
         await self._stop_units(job)
         if error is None:
-            await self._skip(job, culprit)
-            error = await self._segments_failed(job)
+            await self._ends.skip(job, culprit)
+            error = await self._ends.segments_failed(job)
         await self._close(job, JobState.FAILED, error)
 
     async def _stop_units(self, job: ActiveJob) -> None:
@@ -384,95 +317,10 @@ class Scheduler:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
 
-    async def _skip(self, job: ActiveJob, culprit: int | None) -> None:
-        error = Error(
-            reason="SKIPPED_AFTER_FAILURE",
-            message="The segment was not made, since another failed and fail_fast was asked for.",
-            metadata={} if culprit is None else {"segment_index": str(culprit)},
-        )
-        while True:
-            look = functools.partial(
-                self._store.segments, job.record.job_id, states=[SegmentState.PLANNED]
-            )
-            page, _ = await self._patience.kept(look)
-            if not page:
-                return
-            for segment in page:
-                skip = functools.partial(
-                    self._store.change_segment,
-                    dataclasses.replace(segment, error=error),
-                    SegmentState.FAILED,
-                )
-                job.record, _ = await self._patience.kept(skip)
-
-    async def _segments_failed(self, job: ActiveJob) -> Error:
-        look = functools.partial(
-            self._store.segments, job.record.job_id, states=[SegmentState.FAILED], size=100
-        )
-        failed, count = await self._patience.kept(look)
-        total = job.record.segment_count
-        first = failed[0].error.message if failed and failed[0].error else ""
-        return Error(
-            reason="SEGMENTS_FAILED",
-            message=f"{count} of {total} segments failed. The first says: {first}",
-            metadata={
-                "failed": str(count),
-                "total": str(total),
-                "indexes": ",".join(str(segment.index) for segment in failed),
-            },
-        )
-
     async def _close(self, job: ActiveJob, state: JobState, error: Error | None) -> JobRecord:
         if job.deadline is not None:
             job.deadline.cancel()
         del self._jobs[job.record.job_id]
-        self._events.progress(job.record.principal, job.record.job_id, None)
-        folder = self._units.folder(job.record.job_id)
-        await asyncio.to_thread(shutil.rmtree, folder, ignore_errors=True)
-        end = functools.partial(
-            self._store.change_job,
-            job.record.job_id,
-            state,
-            error=error,
-            expire=_expiry(job.record),
-        )
-        record = await self._patience.kept(end)
-        log.info(
-            "job_ended",
-            job_id=record.job_id,
-            state=state.value,
-            reason=error.reason if error is not None else None,
-            **traces.ids(record),
-        )
+        record = await self._ends.close(job, state, error)
         self._wake.set()
         return record
-
-    async def _put_back(self, record: JobRecord) -> asyncio.Future[Any]:
-        """Put back what an earlier server was making; answers what is done when nothing of that
-        lies in the stores any more."""
-        cleared: list[Awaitable[object]] = []
-        if record.spec.reports is not None and not record.plan_complete:
-            intents = await self._store.report_intents(record.job_id)
-            # What is listed stays.
-            listed = {report.checksum for report in record.reports}
-            left = {kind: mark for kind, mark in intents.items() if mark not in listed}
-            cleared.append(self._engine.abandon([self._units.analysis(record, intents=left)]))
-        for segment, intent in await self._store.left(record.job_id):
-            cleared.append(self._engine.abandon([self._units.unit(record, segment, intent=intent)]))
-            if segment.state is SegmentState.RUNNING:
-                await self._store.change_segment(segment, SegmentState.PLANNED)
-        return asyncio.gather(*cleared)
-
-    async def _cancelled(self, record: JobRecord, cleared: asyncio.Future[Any]) -> None:
-        """End a job that an earlier server was stopping. Not before it is cleared up behind it:
-        were this server killed in between, the next would look for nothing of a job that ended."""
-        await asyncio.wait([cleared], timeout=_CLEARING)
-        end = functools.partial(
-            self._store.change_job, record.job_id, JobState.CANCELLED, expire=_expiry(record)
-        )
-        await self._patience.kept(end)
-
-
-def _expiry(record: JobRecord) -> timedelta:
-    assert record.spec.time_to_live is not None
-    return timedelta(seconds=float(record.spec.time_to_live))

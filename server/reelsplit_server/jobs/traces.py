@@ -4,11 +4,12 @@ restart."""
 from __future__ import annotations
 
 import hashlib
-from datetime import UTC, datetime, timedelta
+from datetime import datetime
 
 from reelsplit.types.job import JobState
 from reelsplit_server import tracing
 from reelsplit_server.jobs.records import JobRecord
+from reelsplit_server.jobs.rows import micros
 
 
 def of_job(record: JobRecord) -> tracing.Place | None:
@@ -56,4 +57,4 @@ def _span_id(record: JobRecord) -> str:
 
 
 def _nanoseconds(time: datetime) -> int:
-    return (time - datetime(1970, 1, 1, tzinfo=UTC)) // timedelta(microseconds=1) * 1000
+    return micros(time) * 1000

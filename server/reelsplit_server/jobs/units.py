@@ -7,9 +7,6 @@ import dataclasses
 import functools
 import shutil
 from collections.abc import Callable, Coroutine, Mapping, Sequence
-from dataclasses import dataclass
-from fractions import Fraction
-from pathlib import Path
 from typing import Protocol
 
 import structlog
@@ -21,37 +18,17 @@ from reelsplit_server.engine import seam
 from reelsplit_server.jobs import exports
 from reelsplit_server.jobs.active import ANALYSIS, ActiveJob, length
 from reelsplit_server.jobs.database import StoreUnavailableError
-from reelsplit_server.jobs.failures import store_unavailable, too_late, worker_died
 from reelsplit_server.jobs.log import EventLog
-from reelsplit_server.jobs.observed import Observed
+from reelsplit_server.jobs.orders import Limits, Orders
 from reelsplit_server.jobs.patience import Patience
-from reelsplit_server.jobs.records import JobRecord
 from reelsplit_server.jobs.store import Store
+from reelsplit_server.jobs.tries import Tries
 
 log = structlog.get_logger(__name__)
 _TICK = 0.25
 """The shortest time between two progress ticks of a job, in seconds."""
-_MOST_DELAY = 30.0
-_MOST_LATE = 2
-"""How often a unit is tried that takes too long."""
-_TURN = 3.0
-"""Seconds after which what helps an analysis lets other units have their turn."""
-_FIRST_TURN = 0.5
-"""The same while no segment is known: the first one is waited for."""
 _PAUSE = 0.5
 """How long a unit waits that had nothing to do for a while, in seconds."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Limits:
-    """What the units are bound by. ``tries`` counts the first."""
-
-    scratch: Path
-    cores: int
-    tries: int
-    most_segments: int
-    most_pixels: int
-    most_frames: int
 
 
 class Host(Protocol):
@@ -85,6 +62,8 @@ class Units:
         self._events = events
         self._engine = engine
         self._limits = limits
+        self._orders = Orders(limits)
+        self._tries = Tries(engine, limits.tries, clock)
         self._clock = clock
         self._host = host
 
@@ -94,7 +73,7 @@ class Units:
         if job.record.spec.reports is not None:
             look = functools.partial(self._store.report_intents, job.record.job_id)
             intents = await self._kept(look)
-        unit = self.analysis(
+        unit = self._orders.analysis(
             job.record, threads=threads, intents=intents, helpers=self._engine.slots - 1
         )
 
@@ -127,7 +106,7 @@ class Units:
                     job.record = await self._kept(publish)
 
         try:
-            outcome = await self._run(job, ANALYSIS, unit, on_report, None, seam.Party(), 0)
+            outcome = await self._tries.run(job, ANALYSIS, unit, on_report)
         finally:
             job.unhelped()
         match outcome:
@@ -147,21 +126,12 @@ class Units:
         share = job.share
         if share is None:
             return
-        record = job.record
-        unit = seam.Scan(
-            job_id=record.job_id,
-            spec=record.spec,
-            pin=record.source_pin,
-            folder=self.folder(record.job_id),
-            share=share,
-            most_pixels=self._limits.most_pixels,
-            seconds=_TURN if record.segment_count or record.spec.output is None else _FIRST_TURN,
-        )
+        unit = self._orders.scan(job.record, share)
 
         async def on_report(report: seam.Report) -> None:
             """What came of it lies in the shared folder."""
 
-        outcome = await self._run(job, key, unit, on_report, None, seam.Party(), 0)
+        outcome = await self._tries.run(job, key, unit, on_report)
         if isinstance(outcome, seam.ScanDone):
             job.tries.pop(key, None)
             if outcome.more and job.share == share:
@@ -194,19 +164,16 @@ class Units:
         self, job: ActiveJob, index: int, threads: int, party: seam.Party, place: int
     ) -> None:
         job_id = job.record.job_id
-        begin = functools.partial(self._store.begin_segment, job_id, index)
-        begun = asyncio.create_task(self._kept(begin))
+        begun = asyncio.create_task(self._begin(job, index))
         try:
-            job.record, segment, intent = await asyncio.shield(begun)
+            segment, intent = await asyncio.shield(begun)
         except asyncio.CancelledError:
             # The write is made all the same, so it is undone by another.
-            _, segment, _ = await begun
-            undo = functools.partial(self._store.change_segment, segment, SegmentState.PLANNED)
-            await self._kept(undo)
+            await _whole(self._undo(begun))
             raise
         seconds = length(segment)
         job.meter.begun(index, seconds)
-        unit = self.unit(job.record, segment, threads=threads, intent=intent)
+        unit = self._orders.unit(job.record, segment, threads=threads, intent=intent)
 
         async def on_report(report: seam.Report) -> None:
             match report:
@@ -219,7 +186,7 @@ class Units:
         limit = job.record.spec.segment_timeout
         outcome: seam.Outcome | None = None
         try:
-            outcome = await self._run(job, index, unit, on_report, limit, party, place)
+            outcome = await self._tries.run(job, index, unit, on_report, limit, party, place)
             if isinstance(outcome, seam.Published):
                 # The worker need not wait until that is kept. What failed may end the job.
                 self._host.free(job, index)
@@ -240,127 +207,24 @@ class Units:
             elif job.record.spec.fail_fast:
                 self._host.fail(job, None, culprit=index)
 
+    async def _begin(self, job: ActiveJob, index: int) -> tuple[Segment, str | None]:
+        begin = functools.partial(self._store.begin_segment, job.record.job_id, index)
+        # Right where the write returns: a few steps later another write of the same commit may
+        # have told of the job as it is behind this one.
+        job.record, segment, intent = await self._kept(begin)
+        return segment, intent
+
+    async def _undo(self, begun: asyncio.Task[tuple[Segment, str | None]]) -> None:
+        segment, _ = await begun
+        undo = functools.partial(self._store.change_segment, segment, SegmentState.PLANNED)
+        await self._kept(undo)
+
     async def _keep_end(
         self, job: ActiveJob, unit: seam.Render, state: SegmentState, told: Segment
     ) -> None:
         # First of all, since what lies there may be all that fills the disk.
         await asyncio.to_thread(shutil.rmtree, unit.scratch, ignore_errors=True)
         job.record, _ = await self._kept(lambda: self._store.change_segment(told, state))
-
-    def analysis(
-        self,
-        record: JobRecord,
-        *,
-        threads: int = 1,
-        intents: Mapping[ReportKind, str],
-        helpers: int = 0,
-    ) -> seam.Analyse:
-        """The unit that analyses the source of a job."""
-        return seam.Analyse(
-            job_id=record.job_id,
-            spec=record.spec,
-            pin=record.source_pin,
-            folder=self.folder(record.job_id),
-            threads=threads,
-            most_segments=self._limits.most_segments,
-            most_pixels=self._limits.most_pixels,
-            intents=intents,
-            helpers=helpers,
-        )
-
-    def unit(
-        self, record: JobRecord, segment: Segment, *, threads: int = 1, intent: str | None = None
-    ) -> seam.Render:
-        """The unit that makes a segment."""
-        assert record.spec.output is not None
-        folder = self.folder(record.job_id)
-        return seam.Render(
-            job_id=record.job_id,
-            source=record.spec.input,
-            pin=record.source_pin,
-            folder=folder,
-            output=record.spec.output,
-            segment=segment,
-            frame_rate=_frame_rate(record),
-            threads=threads,
-            most_pixels=self._limits.most_pixels,
-            most_frames=self._limits.most_frames,
-            scratch=folder / f"{segment.index}-{segment.attempt}",
-            intent=intent,
-        )
-
-    def folder(self, job_id: str) -> Path:
-        """What the units of a job share: gone when the job ends."""
-        return self._limits.scratch / job_id
-
-    async def _run(
-        self,
-        job: ActiveJob,
-        key: int,
-        unit: seam.Analyse | seam.Render | seam.Scan,
-        on_report: seam.OnReport,
-        timeout: Fraction | float | None,
-        party: seam.Party,
-        place: int,
-    ) -> seam.Outcome | None:
-        """Do a unit. None when it failed and will be tried again."""
-        tries = job.tries[key] = job.tries.get(key, 0) + 1
-        with Observed(unit, job.record, tries) as observed:
-            hear = observed.hearing(on_report)
-            return await self._try(job, key, observed, hear, timeout, party, place, tries)
-
-    async def _try(
-        self,
-        job: ActiveJob,
-        key: int,
-        observed: Observed,
-        on_report: seam.OnReport,
-        timeout: Fraction | float | None,
-        party: seam.Party,
-        place: int,
-        tries: int,
-    ) -> seam.Outcome | None:
-        unit, started = observed.unit, self._clock()
-        # Those before it in the party are made first.
-        limit = float(timeout) * (place + 1) if timeout is not None else None
-        try:
-            outcome = await self._engine.run(
-                unit, on_report, timeout=limit, party=party, place=place
-            )
-        except seam.WorkerDiedError as error:
-            log.warning(
-                "worker_died",
-                job_id=unit.job_id,
-                unit=unit.label,
-                tries=tries,
-                end=error.end.name,
-                error=str(error),
-            )
-            observed.died(error)
-            outcome = seam.Failed(error=worker_died(error, tries), transient=True)
-        except TimeoutError:
-            # The machine may just have been busy; but what is too slow is so every time.
-            log.warning("unit_too_late", job_id=unit.job_id, unit=unit.label, tries=tries)
-            observed.late()
-            late = too_late("segment", timeout)
-            outcome = seam.Failed(error=late, transient=tries < _MOST_LATE)
-        except StoreUnavailableError:
-            # What the worker reported could not be kept.
-            outcome = seam.Failed(error=store_unavailable(), transient=True)
-        log.info(
-            "unit_done",
-            job_id=unit.job_id,
-            unit=unit.label,
-            seconds=round(self._clock() - started, 3),
-            failed=isinstance(outcome, seam.Failed),
-        )
-        again = isinstance(outcome, seam.Failed) and outcome.transient
-        again = again and tries < self._limits.tries and not job.ending
-        observed.ended(outcome, again=again)
-        if again:
-            job.again[key] = min(_MOST_DELAY, 0.5 * 2.0**tries)
-            return None
-        return outcome
 
     async def tick(self, job: ActiveJob, *, force: bool = False) -> None:
         """Tell how far a job is, unless that was done a moment ago."""
@@ -377,12 +241,6 @@ class Units:
         if job.ending:
             return
         self._events.progress(job.record.principal, job.record.job_id, progress)
-
-
-def _frame_rate(record: JobRecord) -> Fraction | None:
-    video = record.source.video if record.source is not None else None
-    rate = video.frame_rate if video is not None else None
-    return None if rate is None else Fraction(rate)
 
 
 async def _whole(work: Coroutine[None, None, None]) -> None:

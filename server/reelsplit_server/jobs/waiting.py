@@ -46,8 +46,8 @@ def refusal(
 def moved(
     transaction: Transaction, principal: str, before: JobState | None, after: JobState | None
 ) -> None:
-    """A job went from one state to another, was made or was deleted: the last thing that its write
-    does."""
+    """A job went from one state to another, was made or was deleted. Called right behind that
+    change, or before it: nothing that counts the jobs anew may run between the two."""
     by = (after is JobState.PENDING) - (before is JobState.PENDING)
     counts = transaction.memory.waiting
     if not by or counts is None:

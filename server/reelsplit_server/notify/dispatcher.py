@@ -13,7 +13,7 @@ from datetime import datetime, timedelta
 
 import structlog
 
-from reelsplit_server import metrics
+from reelsplit_server import metrics, tasks
 from reelsplit_server.access.keys import KeyRing
 from reelsplit_server.access.vault import VaultError
 from reelsplit_server.jobs.database import StoreUnavailableError
@@ -106,8 +106,7 @@ class Dispatcher:
         """End; what is under way may be confirmed yet, the rest waits for the next server."""
         self._stopping.set()
         self._bell.set()
-        if self._counting is not None:
-            self._counting.cancel()
+        await tasks.end(self._counting)
         if self._loop is not None:
             # Not cancelled: it may be about to begin what it has just read.
             await self._loop
@@ -117,8 +116,12 @@ class Dispatcher:
 
     async def _count(self) -> None:
         while True:
-            with contextlib.suppress(StoreUnavailableError):
+            try:
                 metrics.CALLBACKS_WAITING.set(await self._outbox.waiting(_MOST_COUNTED))
+            except StoreUnavailableError:
+                pass
+            except Exception:
+                log.exception("callbacks_not_counted")
             await asyncio.sleep(_COUNT)
 
     async def _run(self) -> None:

@@ -21,12 +21,12 @@ from reelsplit_server.app.errors import AppError
 from reelsplit_server.app.tokens import Sealer
 from reelsplit_server.app.watching import Watching
 from reelsplit_server.jobs.records import JobRecord
+from tests.patience import PATIENCE
 from tests.unit.jobs.keeping import Kept, kept, pieces
 
 ME = Caller(principal="me")
 THEM = Caller(principal="them")
 ADMIN = Caller(principal="boss", permissions=frozenset(Permission))
-PATIENCE = 60.0
 
 
 @dataclass
@@ -210,7 +210,7 @@ async def test_a_job_that_is_deleted_is_gone_for_its_watchers(
     await _take(watch, 1)
     if behind:
         await watched.keep.store.plan(job.job_id, pieces(behind))
-    await watched.keep.store.delete("me", job.job_id)
+    await watched.keep.forget(job.job_id)
     watched.keep.log.deleted(job.job_id)
     with pytest.raises(AppError, match="There is no job"):
         await _rest(watch)
@@ -225,7 +225,7 @@ async def test_a_job_that_was_deleted_unheard_is_gone_for_a_reader_that_is_behin
     await watched.keep.store.plan(job.job_id, pieces(100))
     watch = watched.job(ME, job.job_id)
     await _take(watch, 1)
-    await watched.keep.store.delete("me", job.job_id)
+    await watched.keep.forget(job.job_id)
     with pytest.raises(AppError, match="There is no job"):
         await _rest(watch)
 
@@ -235,7 +235,7 @@ async def test_the_end_is_told_though_the_job_was_deleted_at_once(watched: Watch
     watch = watched.job(ME, job.job_id, skip_progress=True)
     await _take(watch, 1)
     await watched.end(job, JobState.SUCCEEDED)
-    await watched.keep.store.delete("me", job.job_id)
+    await watched.keep.forget(job.job_id)
     watched.keep.log.deleted(job.job_id)
     assert _numbers(await _rest(watch)) == [2, 3]
 
@@ -294,6 +294,8 @@ async def test_those_with_one_interval_hear_of_progress_together(watched: Watche
     watches = [watched.job(ME, job.job_id, interval=0.1) for _ in range(20)]
     for watch in watches:
         assert isinstance((await _take(watch, 3))[-1].event, JobProgress)
+    # Whoever was just shown where the job stands hears nothing new for an interval.
+    await asyncio.sleep(0.15)
     watched.made.clear()
     tasks = [asyncio.create_task(_take(watch, 3)) for watch in watches]
     for percent in range(1, 99):
@@ -423,6 +425,77 @@ async def test_a_reader_of_all_hears_that_jobs_were_deleted_before_it_saw_them(
     watched.keep.log._floor = None
     watch = watched.all(ME, resume_token=token)
     await _take(watch, 1)
-    await watched.keep.store.delete("me", jobs[-1].job_id)
+    await watched.keep.forget(jobs[-1].job_id)
     with pytest.raises(AppError, match="list the jobs again"):
         await _rest(watch)
+
+
+async def test_a_reader_of_all_is_handed_what_came_in_parts(
+    watched: Watched, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    sizes: list[int] = []
+    recent = watched.keep.log.recent
+
+    def seen(*given: Any) -> Any:
+        found = recent(*given)
+        sizes.append(len(found or ()))
+        return found
+
+    monkeypatch.setattr(watched.keep.log, "recent", seen)
+    watch = watched.all(ME)
+    await _take(watch, 1)
+    job = await watched.keep.add()
+    await watched.keep.add(principal="them")
+    await watched.keep.store.plan(job.job_id, pieces(199))
+    assert _numbers(await _take(watch, 200)) == list(range(1, 201))
+    assert 64 <= max(sizes) < 200
+    await watch.aclose()
+
+
+# --- A database that was put back ------------------------------------------------------------
+
+
+async def test_a_token_of_a_later_state_of_the_database_is_refused(watched: Watched) -> None:
+    job = await watched.keep.add()
+    await watched.keep.store.plan(job.job_id, pieces(2))
+    seal = watched.watching._sealer.seal
+    last = await watched.keep.store.last_position()
+    of_job = [seal("watch", ("me", job.job_id), [number]) for number in (3, 4)]
+    of_all = [seal("watch-all", ("me",), [position]) for position in (last, last + 1)]
+    for watch in (
+        watched.job(ME, job.job_id, resume_token=of_job[1]),
+        watched.all(ME, resume_token=of_all[1]),
+    ):
+        with pytest.raises(AppError, match="later state") as caught:
+            await _take(watch, 1)
+        assert caught.value.reason == "TOKEN_TOO_OLD"
+    watches = [
+        watched.job(ME, job.job_id, resume_token=of_job[0], skip_progress=True),
+        watched.all(ME, resume_token=of_all[0]),
+    ]
+    tasks = [asyncio.create_task(_take(watch, 1)) for watch in watches]
+    await asyncio.sleep(0)
+    await watched.keep.store.plan(job.job_id, pieces(1, first=2))
+    for (event,) in await asyncio.gather(*tasks):
+        assert event.sequence == 4
+    for watch in watches:
+        await watch.aclose()
+
+
+async def test_a_token_that_is_newer_than_a_look_that_is_shared_is_taken(
+    watched: Watched, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    job = await watched.keep.add()
+    early = await watched.keep.store.standing(job.job_id)
+    await watched.keep.store.plan(job.job_id, pieces(2))
+    looks = [early]
+    read = watched.keep.store.standing
+
+    async def standing(job_id: str) -> Any:
+        return looks.pop() if looks else await read(job_id)
+
+    monkeypatch.setattr(watched.keep.store, "standing", standing)
+    token = watched.watching._sealer.seal("watch", ("me", job.job_id), [2])
+    watch = watched.job(ME, job.job_id, resume_token=token)
+    assert _numbers(await _take(watch, 1)) == [3]
+    await watch.aclose()

@@ -11,9 +11,10 @@ from pathlib import Path
 
 from reelsplit import Segment, SourceInfo
 from reelsplit_server.engine import seam
+from reelsplit_server.jobs.orders import Limits
 from reelsplit_server.jobs.records import JobRecord
 from reelsplit_server.jobs.scheduler import Scheduler
-from reelsplit_server.jobs.units import Limits
+from tests.patience import PATIENCE
 from tests.unit.jobs.keeping import Kept, pieces
 
 Script = Callable[[seam.Unit, seam.OnReport], Awaitable[seam.Outcome]]
@@ -138,14 +139,14 @@ async def scheduling(
     try:
         yield scheduler
     finally:
-        await asyncio.wait_for(scheduler.stop(grace), 20)
+        await asyncio.wait_for(scheduler.stop(grace), PATIENCE)
 
 
 async def until(keep: Kept, job_id: str, done: Callable[[JobRecord], bool]) -> JobRecord:
-    """Wait until a job is as wanted, at most 20 seconds."""
+    """Wait until a job is as wanted."""
     follower = keep.log.follow_job(job_id)
     try:
-        async with asyncio.timeout(20):
+        async with asyncio.timeout(PATIENCE):
             while not done(record := await keep.store.get(None, job_id)):
                 await follower.woken(1)
             return record

@@ -57,6 +57,14 @@ class Kept:
             lambda t: t.connection.execute(sqlalchemy.text(statement), values) and None
         )
 
+    async def forget(self, job_id: str) -> None:
+        """Delete a job of mine. One that had not ended is made to, and no event tells of that."""
+        await self.force(
+            "UPDATE jobs SET state = 'CANCELLED' WHERE job_id = :j AND state <> 'SUCCEEDED'",
+            j=job_id,
+        )
+        await self.store.delete("me", job_id)
+
     async def sequences(self, job_id: str) -> list[int]:
         return [item.event.sequence for item in await self.store.events(job_id, 0, 10_000)]
 

@@ -16,6 +16,7 @@ from reelsplit_server.jobs.database import StoreUnavailableError
 from reelsplit_server.jobs.records import JobRecord
 from reelsplit_server.jobs.rows import NoSuchJobError
 from reelsplit_server.jobs.store import QueueFullError, TokenReusedError
+from tests.patience import PATIENCE
 from tests.unit.jobs.keeping import SPEC, Kept
 
 
@@ -28,7 +29,7 @@ async def at_once(keep: Kept, *adds: dict[str, Any]) -> list[Any]:
         return keep.store.add(principal, token, spec, spec, **limits)
 
     work = asyncio.gather(*(add(**given) for given in adds), return_exceptions=True)
-    return await asyncio.wait_for(work, 60)
+    return await asyncio.wait_for(work, PATIENCE)
 
 
 def kinds(answers: list[Any]) -> dict[str, int]:
@@ -100,6 +101,7 @@ async def test_whatever_ends_the_waiting_makes_room(keep: Kept) -> None:
     assert not await full()
     await store.change_job(waiting[-1], JobState.RUNNING)
     assert not await full()
+    await store.change_job(waiting[-1], JobState.FAILED, expire=timedelta(hours=1))
     await store.delete("me", waiting[-1])
     assert not await full()
     # A retry waits as well, and is refused as well.

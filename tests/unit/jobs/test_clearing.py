@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from reelsplit import JobState, SegmentState
-from reelsplit_server.jobs import scheduler
+from reelsplit_server.jobs import recovery
 from tests.unit.jobs.engines import Gate, ScriptedEngine, ended, scheduling
 from tests.unit.jobs.keeping import Kept, kept, pieces
 
@@ -58,7 +58,7 @@ async def test_a_job_that_was_being_cancelled_ends_when_it_is_cleared_up(tmp_pat
 async def test_a_store_that_hangs_holds_its_end_up_no_longer_than_that(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(scheduler, "_CLEARING", 0.05)
+    monkeypatch.setattr(recovery, "_CLEARING", 0.05)
     async with kept(tmp_path) as keep:
         job_id = await _left(keep, JobState.CANCELLING, SegmentState.RUNNING)
     engine = ScriptedEngine()

@@ -26,6 +26,7 @@ from reelsplit_server.jobs.database import (
 )
 from reelsplit_server.jobs.log import EventLog
 from reelsplit_server.jobs.schema import metadata
+from tests.patience import PATIENCE
 from tests.unit.jobs.keeping import Clock, Kept, kept, pieces
 
 
@@ -138,12 +139,12 @@ async def test_the_tables_refuse_what_cannot_be(keep: Kept, statement: str) -> N
 async def _batch(keep: Kept, *writes: object) -> list[object]:
     """Hand in writes that will share one commit, and give what became of each."""
     go = threading.Event()
-    first = asyncio.create_task(keep.database.write(lambda _: go.wait(10)))
+    first = asyncio.create_task(keep.database.write(lambda _: go.wait(PATIENCE)))
     await asyncio.sleep(0)
     rest = [asyncio.create_task(keep.database.write(write)) for write in writes]  # type: ignore[arg-type]
     await asyncio.sleep(0)
     go.set()
-    done = await asyncio.wait_for(asyncio.gather(first, *rest, return_exceptions=True), 20)
+    done = await asyncio.wait_for(asyncio.gather(first, *rest, return_exceptions=True), PATIENCE)
     return list(done[1:])
 
 
@@ -200,7 +201,7 @@ async def test_events_are_told_before_the_write_returns_and_in_commit_order(keep
         told = [item.event.job_id for commit in keep.commits for item in commit]
         assert job.job_id in told
 
-    await asyncio.wait_for(asyncio.gather(*(add(number) for number in range(20))), 20)
+    await asyncio.wait_for(asyncio.gather(*(add(number) for number in range(20))), PATIENCE)
     positions = [item.position for commit in keep.commits for item in commit]
     assert positions == sorted(positions)
     assert len(positions) == 20
@@ -208,14 +209,14 @@ async def test_events_are_told_before_the_write_returns_and_in_commit_order(keep
 
 async def test_a_caller_that_goes_away_does_not_take_its_write_back(keep: Kept) -> None:
     go = threading.Event()
-    first = asyncio.create_task(keep.database.write(lambda _: go.wait(10)))
+    first = asyncio.create_task(keep.database.write(lambda _: go.wait(PATIENCE)))
     gone = asyncio.create_task(keep.database.write(_put("mine")))  # type: ignore[arg-type]
     await asyncio.sleep(0)
     gone.cancel()
     with pytest.raises(asyncio.CancelledError):
         await gone
     go.set()
-    await asyncio.wait_for(first, 10)
+    await asyncio.wait_for(first, PATIENCE)
     await keep.database.write(lambda _: None)
     assert await _names(keep) == ["mine"]
 
@@ -224,7 +225,7 @@ async def test_closing_finishes_what_was_handed_in(tmp_path: Path) -> None:
     async with kept(tmp_path) as keep:
         writes = [asyncio.create_task(keep.database.write(_put(str(n)))) for n in range(9)]  # type: ignore[arg-type]
         await asyncio.sleep(0)
-    assert await asyncio.wait_for(asyncio.gather(*writes), 10) == [str(n) for n in range(9)]
+    assert await asyncio.wait_for(asyncio.gather(*writes), PATIENCE) == [str(n) for n in range(9)]
     async with kept(tmp_path) as keep:
         assert len(await _names(keep)) == 9
 

@@ -71,7 +71,7 @@ async def test_two_are_written_at_a_time(keep: Kept) -> None:
 async def test_after_a_dead_worker_each_goes_alone(
     keep: Kept, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("reelsplit_server.jobs.units._MOST_DELAY", 0.01)
+    monkeypatch.setattr("reelsplit_server.jobs.tries._MOST_DELAY", 0.01)
     engine = ScriptedEngine(1, pieces(4))
     died: set[int] = set()
 

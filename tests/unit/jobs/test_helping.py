@@ -9,6 +9,7 @@ import pytest
 
 from reelsplit import JobState, shots
 from reelsplit_server.engine import seam
+from tests.patience import PATIENCE
 from tests.unit.jobs.engines import SOURCE, ScriptedEngine, ended, scheduling, until
 from tests.unit.jobs.keeping import Kept, pieces
 
@@ -16,7 +17,7 @@ from tests.unit.jobs.keeping import Kept, pieces
 @pytest.fixture(autouse=True)
 def soon(monkeypatch: pytest.MonkeyPatch) -> None:
     """What is tried again, or had nothing to do, is begun again at once."""
-    monkeypatch.setattr("reelsplit_server.jobs.units._MOST_DELAY", 0.01)
+    monkeypatch.setattr("reelsplit_server.jobs.tries._MOST_DELAY", 0.01)
     monkeypatch.setattr("reelsplit_server.jobs.units._PAUSE", 0.01)
 
 
@@ -57,7 +58,7 @@ class Helped:
 
     async def scans(self, count: int) -> None:
         """Wait until so many scans have ended."""
-        async with asyncio.timeout(20):
+        async with asyncio.timeout(PATIENCE):
             while len(self.scanned) < count:
                 await asyncio.sleep(0.01)
 
@@ -153,7 +154,7 @@ async def test_a_helper_that_dies_is_tried_again_and_then_done_without(keep: Kep
     async with scheduling(keep, engine, tries=3) as scheduler:
         job = await keep.add(mode=shots(), output=None)
         scheduler.add(job)
-        async with asyncio.timeout(20):
+        async with asyncio.timeout(PATIENCE):
             while tries["share-1"] < 3:
                 await asyncio.sleep(0.01)
         await asyncio.sleep(0.1)
@@ -204,8 +205,8 @@ async def test_a_lead_that_dies_begins_anew_with_other_helpers(keep: Kept) -> No
     async with scheduling(keep, engine) as scheduler:
         job = await keep.add(mode=shots(), output=None)
         scheduler.add(job)
-        await asyncio.wait_for(died.wait(), 20)
-        async with asyncio.timeout(20):
+        await asyncio.wait_for(died.wait(), PATIENCE)
+        async with asyncio.timeout(PATIENCE):
             while "share-2" not in helped.scanned:
                 await asyncio.sleep(0.01)
         helped.finish.set()

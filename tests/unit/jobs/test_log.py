@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Sequence
+from typing import Any
 
 from reelsplit import Bookmark, JobEvent, JobProgress, JobState, JobStateChanged
 from reelsplit_server.jobs.log import EventLog, Feed, Follower
@@ -47,6 +48,33 @@ async def test_a_follower_is_woken_once_for_all_that_happened() -> None:
     log.commit([_event(3)])
     assert await follower.woken(0.01)
     assert not await follower.woken(0.01)
+
+
+async def test_a_follower_is_woken_once_for_a_commit() -> None:
+    woken: list[Follower[Any]] = []
+
+    class Counting(Follower[Any]):
+        def wake(self) -> None:
+            woken.append(self)
+            super().wake()
+
+    log = EventLog()
+    sources = (log.follow_job("a"), log.follow_principal("me"), log.follow_principal(None))
+    followers = [Counting(follower.source) for follower in sources]
+    for follower in followers:
+        follower.source.followers.add(follower)
+    log.commit([_event(number) for number in range(1, 100)])
+    assert sorted(map(id, woken)) == sorted(map(id, followers))
+
+
+async def test_what_came_last_is_handed_out_in_parts() -> None:
+    log = EventLog()
+    log.commit([_event(n, principal="me" if n % 2 else "them") for n in range(1, 101)])
+    assert _sequences(log.recent(None, 0, 3)) == [1, 2, 3]
+    assert _sequences(log.recent("me", 2, 3)) == [3, 5, 7]
+    assert _sequences(log.recent("them", 94, 3)) == [96, 98, 100]
+    assert _sequences(log.recent("them", 96, 3)) == [98, 100]
+    assert _sequences(log.recent("me", 100, 3)) == []
 
 
 async def test_one_who_waits_already_is_woken() -> None:

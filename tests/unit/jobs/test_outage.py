@@ -17,6 +17,7 @@ from reelsplit_server.engine import seam
 from reelsplit_server.jobs.database import StoreUnavailableError
 from reelsplit_server.jobs.outage import Outage
 from reelsplit_server.jobs.records import JobRecord
+from tests.patience import PATIENCE
 from tests.unit.jobs.engines import ScriptedEngine, ended, scheduling, until
 from tests.unit.jobs.keeping import Kept, kept, pieces
 
@@ -27,7 +28,7 @@ def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
     pragmas = ("journal_mode=WAL", "synchronous=FULL", "foreign_keys=ON", "busy_timeout=50")
     monkeypatch.setattr("reelsplit_server.jobs.backend._PRAGMAS", pragmas)
     monkeypatch.setattr("reelsplit_server.jobs.patience._LONGEST", 0.3)
-    monkeypatch.setattr("reelsplit_server.jobs.units._MOST_DELAY", 0.01)
+    monkeypatch.setattr("reelsplit_server.jobs.tries._MOST_DELAY", 0.01)
     monkeypatch.setattr("reelsplit_server.jobs.outage._EVERY", 0.05)
 
 
@@ -116,7 +117,7 @@ async def test_a_job_waits_until_the_database_can_be_written(
     async with scheduling(keep, engine) as scheduler:
         job = await keep.add()
         scheduler.add(job)
-        await asyncio.wait_for(locked.wait(), 20)
+        await asyncio.wait_for(locked.wait(), PATIENCE)
         await _refused(keep)
         await asyncio.sleep(1)
         assert not (await keep.store.get(None, job.job_id)).ended
@@ -144,7 +145,7 @@ async def test_a_server_ends_while_its_database_is_locked_and_the_next_goes_on(
             async with scheduling(keep, engine) as scheduler:
                 job = await keep.add()
                 scheduler.add(job)
-                await asyncio.wait_for(made.wait(), 20)
+                await asyncio.wait_for(made.wait(), PATIENCE)
                 await _refused(keep)
             states = [s.state for s in (await keep.store.segments(job.job_id))[0]]
             assert states == [SegmentState.PUBLISHED, SegmentState.RUNNING]
@@ -179,7 +180,7 @@ async def test_a_cancel_that_cannot_be_kept_leaves_the_job_as_it_was(
         if state is not JobState.CANCELLING:
             return await change(job_id, state, **values)
         go.set()
-        async with asyncio.timeout(20):
+        async with asyncio.timeout(PATIENCE):
             while any(task.get_name() == "render" for task in asyncio.all_tasks()):
                 await asyncio.sleep(0.01)
         raise StoreUnavailableError("locked")
@@ -189,7 +190,7 @@ async def test_a_cancel_that_cannot_be_kept_leaves_the_job_as_it_was(
     async with scheduling(keep, engine) as scheduler:
         job = await keep.add()
         scheduler.add(job)
-        await asyncio.wait_for(rendering.wait(), 20)
+        await asyncio.wait_for(rendering.wait(), PATIENCE)
         record = await until(keep, job.job_id, lambda record: record.plan_complete)
         (unit,) = scheduler._work
         unit.set_name("render")
@@ -215,7 +216,7 @@ async def test_a_job_that_fails_meanwhile_fails_when_that_can_be_kept(
     async with scheduling(keep, engine) as scheduler:
         job = await keep.add(fail_fast=True)
         scheduler.add(job)
-        await asyncio.wait_for(failed.wait(), 20)
+        await asyncio.wait_for(failed.wait(), PATIENCE)
         await _refused(keep)
         assert not (await keep.store.get(None, job.job_id)).ended
         lock.free()
@@ -228,11 +229,32 @@ async def test_an_outage_is_told_once_and_so_is_its_end(keep: Kept, lock: Lock) 
     outage.start()
     lock.take()
     await _refused(keep)
-    assert await asyncio.wait_for(told.get(), 20) is False
+    assert await asyncio.wait_for(told.get(), PATIENCE) is False
     await asyncio.sleep(0.5)
     assert told.empty()
     lock.free()
-    assert await asyncio.wait_for(told.get(), 20) is True
+    assert await asyncio.wait_for(told.get(), PATIENCE) is True
     await outage.stop()
     assert told.empty()
     await keep.add()
+
+
+async def test_what_could_not_be_told_of_an_outage_is_told_again(keep: Kept, lock: Lock) -> None:
+    told: asyncio.Queue[bool] = asyncio.Queue()
+    faults = [False, True]
+
+    async def hear(takes: bool) -> None:
+        if takes in faults:
+            faults.remove(takes)
+            raise RuntimeError("a fault")
+        await told.put(takes)
+
+    outage = Outage(keep.database, hear)
+    outage.start()
+    lock.take()
+    await _refused(keep)
+    assert await asyncio.wait_for(told.get(), PATIENCE) is False
+    lock.free()
+    assert await asyncio.wait_for(told.get(), PATIENCE) is True
+    await outage.stop()
+    assert faults == []

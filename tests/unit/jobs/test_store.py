@@ -23,10 +23,12 @@ from reelsplit import (
     TimeRange,
     UserDefined,
 )
+from reelsplit_server.jobs.forgetting import MEMORY_OF_TOKENS
 from reelsplit_server.jobs.records import JobFilter
 from reelsplit_server.jobs.rows import NoSuchJobError, micros
-from reelsplit_server.jobs.store import MEMORY_OF_TOKENS, QueueFullError, TokenReusedError
+from reelsplit_server.jobs.store import QueueFullError, TokenReusedError
 from reelsplit_server.jobs.transitions import TransitionError
+from tests.patience import PATIENCE
 from tests.unit.jobs.keeping import SPEC, Kept, kept, pieces
 
 HOUR = timedelta(hours=1)
@@ -98,7 +100,7 @@ async def test_positions_are_never_given_out_again(keep: Kept) -> None:
     job = await keep.add()
     position = await keep.store.last_position()
     await keep.force("UPDATE jobs SET state = 'FAILED'")
-    await keep.store.delete("me", job.job_id)
+    await keep.forget(job.job_id)
     await keep.add()
     assert [i.position for i in await keep.store.all_events("me", 0, 10)] == [position + 1]
 
@@ -192,7 +194,7 @@ async def test_the_same_token_and_request_give_the_first_job(keep: Kept) -> None
 
 
 async def test_two_submissions_at_once_make_one_job(keep: Kept) -> None:
-    made = await asyncio.wait_for(asyncio.gather(*(keep.add("token") for _ in range(8))), 20)
+    made = await asyncio.wait_for(asyncio.gather(*(keep.add("token") for _ in range(8))), PATIENCE)
     assert len({record.job_id for record in made}) == 1
     _, _, total = await keep.store.find("me", JobFilter(), None, 10)
     assert total == 1
@@ -217,14 +219,14 @@ async def test_without_a_token_each_request_makes_a_job(keep: Kept) -> None:
 
 async def test_the_token_of_a_deleted_job_is_remembered_for_a_day(keep: Kept) -> None:
     job = await keep.add("token")
-    await keep.store.delete("me", job.job_id)
+    await keep.forget(job.job_id)
     keep.clock.turn(MEMORY_OF_TOKENS - timedelta(seconds=1))
-    await keep.store.sweep()
+    await keep.store.sweep_tokens()
     with pytest.raises(TokenReusedError) as caught:
         await keep.add("token")
     assert caught.value.job_id == job.job_id
     keep.clock.turn(timedelta(seconds=2))
-    await keep.store.sweep()
+    await keep.store.sweep_tokens()
     assert (await keep.add("token")).job_id != job.job_id
 
 
@@ -280,6 +282,17 @@ async def test_the_same_retry_token_retries_once(keep: Kept) -> None:
     assert (await keep.store.retry(job_id, "anew")).attempt == 3
 
 
+async def test_a_segment_that_an_ended_job_left_running_is_planned_again(keep: Kept) -> None:
+    job_id = (await keep.add()).job_id
+    await keep.store.change_job(job_id, JobState.RUNNING)
+    await keep.store.plan(job_id, pieces(1))
+    await keep.store.begin_segment(job_id, 0)
+    await keep.store.change_job(job_id, JobState.FAILED, expire=HOUR)
+    assert (await keep.store.retry(job_id, "again")).failed_count == 0
+    segment, _ = await keep.store.segment(job_id, 0)
+    assert (segment.state, segment.attempt) == (SegmentState.PLANNED, 1)
+
+
 @pytest.mark.parametrize("state", ["PENDING", "RUNNING", "CANCELLING", "SUCCEEDED"])
 async def test_only_what_failed_or_was_cancelled_is_retried(keep: Kept, state: str) -> None:
     job = await keep.add()
@@ -294,7 +307,7 @@ async def test_only_what_failed_or_was_cancelled_is_retried(keep: Kept, state: s
 async def test_a_deleted_job_leaves_nothing_behind_but_its_token(keep: Kept) -> None:
     job_id = (await keep.add("token", labels={"a": "b"})).job_id
     await keep.store.plan(job_id, pieces(2))
-    await keep.store.delete("me", job_id)
+    await keep.forget(job_id)
     with pytest.raises(NoSuchJobError):
         await keep.store.get(None, job_id)
     for table in ("jobs", "segments", "events", "job_labels"):
@@ -302,6 +315,15 @@ async def test_a_deleted_job_leaves_nothing_behind_but_its_token(keep: Kept) -> 
             lambda c, t=table: c.exec_driver_sql(f"SELECT count(*) FROM {t}").scalar_one()
         )
         assert count == 0, table
+
+
+@pytest.mark.parametrize("state", ["PENDING", "RUNNING", "CANCELLING"])
+async def test_a_job_that_has_not_ended_is_not_deleted(keep: Kept, state: str) -> None:
+    job = await keep.add()
+    await keep.force("UPDATE jobs SET state = :s", s=state)
+    with pytest.raises(TransitionError):
+        await keep.store.delete("me", job.job_id)
+    assert (await keep.store.get("me", job.job_id)).state == state
 
 
 async def test_the_job_of_another_is_not_deleted(keep: Kept) -> None:

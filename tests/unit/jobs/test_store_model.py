@@ -37,9 +37,10 @@ from reelsplit import (
     SourceInfo,
 )
 from reelsplit_server.jobs import transitions
+from reelsplit_server.jobs.forgetting import MEMORY_OF_TOKENS
 from reelsplit_server.jobs.records import StoredEvent
 from reelsplit_server.jobs.rows import NoSuchJobError
-from reelsplit_server.jobs.store import MEMORY_OF_TOKENS, QueueFullError, TokenReusedError
+from reelsplit_server.jobs.store import QueueFullError, TokenReusedError
 from reelsplit_server.jobs.transitions import TransitionError
 from tests.unit.jobs.keeping import SPEC, Kept, kept, pieces
 
@@ -93,19 +94,6 @@ class Token:
     job_id: str
     priority: int
     forgotten: datetime | None = None
-
-
-@pytest.fixture(scope="module")
-def empty(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A database without jobs, made once: migrations take longer than a history."""
-
-    async def make() -> Path:
-        folder = tmp_path_factory.mktemp("empty")
-        async with kept(folder):
-            pass
-        return folder
-
-    return asyncio.run(make())
 
 
 class Histories(RuleBasedStateMachine):
@@ -242,9 +230,11 @@ class Histories(RuleBasedStateMachine):
         else:
             self.run(work)
             for index, piece in enumerate(job.pieces):
-                if piece.state is SegmentState.FAILED and piece.reason != FINAL:
+                before = piece.state
+                stopped = before is SegmentState.RUNNING
+                if stopped or (before is SegmentState.FAILED and piece.reason != FINAL):
                     piece.state, piece.reason = SegmentState.PLANNED, None
-                    job.told.append(("piece", index, SegmentState.FAILED, piece.state))
+                    job.told.append(("piece", index, before, piece.state))
             job.attempt, job.retry, job.expires = job.attempt + 1, token, None
             job.change(JobState.PENDING)
 
@@ -255,14 +245,18 @@ class Histories(RuleBasedStateMachine):
             self.jobs[job_id].percent = max(self.jobs[job_id].percent, percent)
             self.touched.add(job_id)
 
-    @rule(job_id=consumes(made), principal=PRINCIPALS)
-    def delete(self, job_id: str, principal: str) -> None:
+    @rule(target=made, job_id=consumes(made), principal=PRINCIPALS)
+    def delete(self, job_id: str, principal: str) -> Any:
         job, work = self.jobs.get(job_id), self.keep.store.delete(principal, job_id)
         if job is None or job.principal != principal:
             self.refused(work, NoSuchJobError)
+        elif job.state not in transitions.ENDED:
+            self.refused(work, TransitionError)
+            return job_id
         else:
             self.run(work)
             self.forget(job)
+        return multiple()
 
     def forget(self, job: Model) -> None:
         del self.jobs[job.job_id]
@@ -279,6 +273,7 @@ class Histories(RuleBasedStateMachine):
         assert set(self.run(self.keep.store.sweep())) == {job.job_id for job in due}
         for job in due:
             self.forget(job)
+        self.run(self.keep.store.sweep_tokens())
         old = [k for k, token in self.tokens.items() if token.forgotten and token.forgotten < now]
         for key in old:
             del self.tokens[key]

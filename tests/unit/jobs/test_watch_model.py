@@ -28,6 +28,7 @@ from reelsplit_server.app.tokens import Sealer
 from reelsplit_server.app.watching import Watching
 from reelsplit_server.jobs import log
 from reelsplit_server.jobs.transitions import ENDED
+from tests.patience import PATIENCE
 from tests.unit.jobs.keeping import Kept, kept, pieces
 
 T = TypeVar("T")
@@ -249,7 +250,7 @@ class Watches(RuleBasedStateMachine):
         for watcher in self.watchers:
             watcher.reads.set()
         for watcher in self.watchers:
-            async with asyncio.timeout(30):
+            async with asyncio.timeout(PATIENCE):
                 while not await self.is_told(watcher):
                     await asyncio.sleep(0.001)
 
@@ -278,19 +279,6 @@ def _told(event: bytes, token: str) -> bytes:
 
 def _is_end(event: JobEvent) -> bool:
     return isinstance(event.event, JobStateChanged) and event.event.state in ENDED
-
-
-@pytest.fixture(scope="module")
-def empty(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A database without jobs, made once: migrations take longer than a history."""
-
-    async def make() -> Path:
-        folder = tmp_path_factory.mktemp("empty")
-        async with kept(folder):
-            pass
-        return folder
-
-    return asyncio.run(make())
 
 
 def test_each_watcher_is_told_what_is_kept(empty: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -20,6 +20,7 @@ from reelsplit_server.access.principals import user_id
 from reelsplit_server.jobs.database import StoreUnavailableError
 from reelsplit_server.notify.accounts import EventCallback
 from reelsplit_server.notify.dispatcher import DAY, QUICK, Patience
+from tests.patience import PATIENCE
 from tests.receiver import Call, Receiver
 from tests.unit.notify.telling import NAMES, Telling, telling
 
@@ -573,3 +574,22 @@ async def test_a_database_that_fails_is_no_reason_to_flood_a_receiver(
     tell.begin()
     await tell.done()
     assert len(set(receiver.events)) == 1
+
+
+async def test_a_fault_does_not_end_the_counting(
+    tell: Telling, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("reelsplit_server.notify.dispatcher._COUNT", 0.0)
+    counts, again = 0, asyncio.Event()
+
+    async def waiting(_most: int) -> int:
+        nonlocal counts
+        counts += 1
+        if counts == 1:
+            raise RuntimeError("a fault")
+        again.set()
+        return 0
+
+    monkeypatch.setattr(tell.outbox, "waiting", waiting)
+    tell.begin()
+    await asyncio.wait_for(again.wait(), PATIENCE)
