@@ -36,8 +36,8 @@ from reelsplit import Client, Output, OverwritePolicy, ranges  # noqa: E402
 from reelsplit_server.ims.received import read  # noqa: E402
 from reelsplit_server.ims.signatures import claim  # noqa: E402
 from tests.keys import new_key  # noqa: E402
+from tests.ports import free_ports  # noqa: E402
 from tests.server import ServerProcess  # noqa: E402
-from tests.services import free_ports  # noqa: E402
 
 KEY_ID, SECRET = "benchmarkKeyId", "benchmarkKeySecret"
 FORM = "application/x-www-form-urlencoded"

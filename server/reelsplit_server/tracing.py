@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import os
 import re
+import threading
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from contextvars import ContextVar
@@ -22,6 +23,8 @@ log = structlog.get_logger(__name__)
 _PARENT = re.compile(r"([0-9a-f]{2})-([0-9a-f]{32})-([0-9a-f]{16})-([0-9a-f]{2})(-.*)?")
 _ENDPOINTS = ("OTEL_EXPORTER_OTLP_ENDPOINT", "OTEL_EXPORTER_OTLP_TRACES_ENDPOINT")
 _SERVICE = "reelsplit"
+_END = 5.0
+"""How long sending the last spans may take, in seconds."""
 
 
 class Kind(Enum):
@@ -162,7 +165,7 @@ def within(span: Span) -> Iterator[None]:
 
 def configure(environment: Mapping[str, str] = os.environ) -> Callable[[], None]:
     """Export spans where OpenTelemetry's environment variables ask for that; answers what sends
-    the last ones and ends it, which may block for some seconds."""
+    the last ones and ends it, which may block for five seconds."""
     if not _wanted(environment):
         return lambda: None
     try:
@@ -191,7 +194,10 @@ def configure(environment: Mapping[str, str] = os.environ) -> Callable[[], None]
 
     def end() -> None:
         _active.tracer = None
-        provider.shutdown()
+        # The exporter waits longer for a collector that says nothing, and more than once.
+        ending = threading.Thread(target=provider.shutdown, name="tracing-end", daemon=True)
+        ending.start()
+        ending.join(_END)
 
     return end
 

@@ -10,7 +10,10 @@ import promql_parser
 import pytest
 import yaml
 
+from reelsplit_server.app.errors import AppError, Kind
+from reelsplit_server.ims.errors import translated
 from reelsplit_server.metrics import REGISTRY
+from reelsplit_server.rpc.status import _CODES
 from reelsplit_server.settings import Settings
 
 DOCS = Path(__file__).resolve().parents[2] / "docs"
@@ -50,18 +53,36 @@ def test_an_alert_asks_for_what_there_is(rule: dict[str, Any]) -> None:
     assert rule["annotations"]["summary"]
 
 
+@pytest.mark.parametrize(
+    ("alert", "kinds"),
+    [
+        ("ReelsplitCallsFail", {Kind.INTERNAL, Kind.UNAVAILABLE}),
+        ("ReelsplitCallersRefused", {Kind.EXHAUSTED}),
+    ],
+)
+def test_an_alert_on_calls_knows_the_codes_of_both_faces(alert: str, kinds: set[Kind]) -> None:
+    (rule,) = [rule for rule in RULES if rule["alert"] == alert]
+    (codes,) = re.findall(r'code=~"([^"]*)"', rule["expr"])
+    for kind in Kind:
+        for reason in ("", "TOO_MANY_JOBS") if kind is Kind.EXHAUSTED else ("",):
+            grpc_code, ims_code = _CODES[kind].name, translated(AppError(kind, reason, "")).code
+            assert bool(re.fullmatch(codes, grpc_code)) == (kind in kinds), grpc_code
+            assert bool(re.fullmatch(codes, ims_code)) == (kind in kinds), ims_code
+
+
 def test_every_alert_says_what_to_do() -> None:
     told = re.findall(r"^\| `(Reelsplit\w+)` \|", _operating(), re.MULTILINE)
     assert told == [rule["alert"] for rule in RULES]
 
 
 def test_names_are_as_prometheus_wants_them() -> None:
-    """The rules of ``promtool check metrics``, and that labels have few values."""
+    """The rules of ``promtool check metrics``."""
     for name, family in OURS.items():
         assert re.fullmatch(r"reelsplit(_[a-z]+)+", name)
         assert family.documentation.endswith("."), name
         assert (family.type == "counter") == name.endswith("_total")
-        assert not re.search(r"_(count|sum|bucket|info|milliseconds|minutes|hours|percent)$", name)
+        assert not re.search(r"_(count|sum|bucket|info)$", name)
+        assert not re.search(r"_(milliseconds|ms|minutes|hours|kb|mb|percent)$", name)
         assert ("duration" not in name) or name.endswith("_seconds")
 
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import threading
+
 import pytest
 import structlog
 from hypothesis import given
@@ -64,6 +66,28 @@ def test_whatever_is_sent_is_no_error(parent: str) -> None:
 )
 def test_nothing_is_exported_that_was_not_asked_for(environment: dict[str, str]) -> None:
     tracing.configure(environment)()
+    assert not tracing.is_on()
+
+
+def test_a_collector_that_says_nothing_is_not_waited_for(monkeypatch: pytest.MonkeyPatch) -> None:
+    pytest.importorskip("opentelemetry.sdk")
+    from opentelemetry.sdk.trace import TracerProvider
+
+    begun, answered = threading.Event(), threading.Event()
+
+    def shutdown(provider: TracerProvider) -> None:
+        begun.set()
+        answered.wait(20)
+        answered.set()
+
+    monkeypatch.setattr(TracerProvider, "shutdown", shutdown)
+    monkeypatch.setattr(tracing, "_END", 0.01)
+    end = tracing.configure({"OTEL_EXPORTER_OTLP_ENDPOINT": "http://127.0.0.1:1"})
+    assert tracing.is_on()
+    end()
+    assert not answered.is_set()
+    assert begun.wait(60)
+    answered.set()
     assert not tracing.is_on()
 
 

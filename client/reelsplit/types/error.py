@@ -41,7 +41,9 @@ class ErrorReason(enum.StrEnum):
     """
 
     TOKEN_TOO_OLD = "TOKEN_TOO_OLD"
-    """The resume token is older than the events that are kept. Metadata: none."""
+    """The resume token is older than the events that are kept, or of a later state of a
+    database that was put back from a backup since. Metadata: none.
+    """
 
     UNAUTHENTICATED = "UNAUTHENTICATED"
     """The call carries no credentials, or unknown ones. Metadata: none."""

@@ -44,7 +44,9 @@ class _ErrorReasonEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_ErrorReas
     Metadata: `field`.
     """
     ERROR_REASON_TOKEN_TOO_OLD: _ErrorReason.ValueType  # 8
-    """The resume token is older than the events that are kept. Metadata: none."""
+    """The resume token is older than the events that are kept, or of a later state of a database
+    that was put back from a backup since. Metadata: none.
+    """
     ERROR_REASON_UNAUTHENTICATED: _ErrorReason.ValueType  # 9
     """The call carries no credentials, or unknown ones. Metadata: none."""
     ERROR_REASON_PERMISSION_DENIED: _ErrorReason.ValueType  # 10
@@ -162,7 +164,9 @@ ERROR_REASON_INVALID_TOKEN: ErrorReason.ValueType  # 7
 Metadata: `field`.
 """
 ERROR_REASON_TOKEN_TOO_OLD: ErrorReason.ValueType  # 8
-"""The resume token is older than the events that are kept. Metadata: none."""
+"""The resume token is older than the events that are kept, or of a later state of a database
+that was put back from a backup since. Metadata: none.
+"""
 ERROR_REASON_UNAUTHENTICATED: ErrorReason.ValueType  # 9
 """The call carries no credentials, or unknown ones. Metadata: none."""
 ERROR_REASON_PERMISSION_DENIED: ErrorReason.ValueType  # 10

@@ -88,6 +88,7 @@ class JobServiceStub:
     progress snapshot, then each as it happens. OK means that the event of the job's end was sent.
     NOT_FOUND (JOB_NOT_FOUND): no such job, or it was deleted while it was watched.
     INVALID_ARGUMENT (INVALID_FIELD, INVALID_TOKEN): a malformed or foreign token.
+    OUT_OF_RANGE (TOKEN_TOO_OLD): the database was put back from a backup; watch without the token.
     RESOURCE_EXHAUSTED (TOO_MANY_WATCHES): the caller watches too much at once.
     UNAVAILABLE (SHUTTING_DOWN): the server drains; resume with the last token.
     """
@@ -95,8 +96,8 @@ class JobServiceStub:
     """WatchJobs streams the events of all jobs that ListJobs answers, from now on or behind a token.
     Events of one job come in their order; those of different jobs in any.
     INVALID_ARGUMENT (INVALID_FIELD, INVALID_TOKEN): a malformed or foreign token.
-    OUT_OF_RANGE (TOKEN_TOO_OLD): jobs with events behind the token were deleted since; list again
-    and watch from the list's token.
+    OUT_OF_RANGE (TOKEN_TOO_OLD): jobs with events behind the token were deleted since, or the
+    database was put back from a backup; list again and watch from the list's token.
     RESOURCE_EXHAUSTED (TOO_MANY_WATCHES): the caller watches too much at once.
     UNAVAILABLE (SHUTTING_DOWN): the server drains; resume with the last token.
     """
@@ -161,6 +162,7 @@ class JobServiceAsyncStub(JobServiceStub):
     progress snapshot, then each as it happens. OK means that the event of the job's end was sent.
     NOT_FOUND (JOB_NOT_FOUND): no such job, or it was deleted while it was watched.
     INVALID_ARGUMENT (INVALID_FIELD, INVALID_TOKEN): a malformed or foreign token.
+    OUT_OF_RANGE (TOKEN_TOO_OLD): the database was put back from a backup; watch without the token.
     RESOURCE_EXHAUSTED (TOO_MANY_WATCHES): the caller watches too much at once.
     UNAVAILABLE (SHUTTING_DOWN): the server drains; resume with the last token.
     """
@@ -168,8 +170,8 @@ class JobServiceAsyncStub(JobServiceStub):
     """WatchJobs streams the events of all jobs that ListJobs answers, from now on or behind a token.
     Events of one job come in their order; those of different jobs in any.
     INVALID_ARGUMENT (INVALID_FIELD, INVALID_TOKEN): a malformed or foreign token.
-    OUT_OF_RANGE (TOKEN_TOO_OLD): jobs with events behind the token were deleted since; list again
-    and watch from the list's token.
+    OUT_OF_RANGE (TOKEN_TOO_OLD): jobs with events behind the token were deleted since, or the
+    database was put back from a backup; list again and watch from the list's token.
     RESOURCE_EXHAUSTED (TOO_MANY_WATCHES): the caller watches too much at once.
     UNAVAILABLE (SHUTTING_DOWN): the server drains; resume with the last token.
     """
@@ -279,6 +281,7 @@ class JobServiceServicer(metaclass=_abc_1.ABCMeta):
         progress snapshot, then each as it happens. OK means that the event of the job's end was sent.
         NOT_FOUND (JOB_NOT_FOUND): no such job, or it was deleted while it was watched.
         INVALID_ARGUMENT (INVALID_FIELD, INVALID_TOKEN): a malformed or foreign token.
+        OUT_OF_RANGE (TOKEN_TOO_OLD): the database was put back from a backup; watch without the token.
         RESOURCE_EXHAUSTED (TOO_MANY_WATCHES): the caller watches too much at once.
         UNAVAILABLE (SHUTTING_DOWN): the server drains; resume with the last token.
         """
@@ -292,8 +295,8 @@ class JobServiceServicer(metaclass=_abc_1.ABCMeta):
         """WatchJobs streams the events of all jobs that ListJobs answers, from now on or behind a token.
         Events of one job come in their order; those of different jobs in any.
         INVALID_ARGUMENT (INVALID_FIELD, INVALID_TOKEN): a malformed or foreign token.
-        OUT_OF_RANGE (TOKEN_TOO_OLD): jobs with events behind the token were deleted since; list again
-        and watch from the list's token.
+        OUT_OF_RANGE (TOKEN_TOO_OLD): jobs with events behind the token were deleted since, or the
+        database was put back from a backup; list again and watch from the list's token.
         RESOURCE_EXHAUSTED (TOO_MANY_WATCHES): the caller watches too much at once.
         UNAVAILABLE (SHUTTING_DOWN): the server drains; resume with the last token.
         """

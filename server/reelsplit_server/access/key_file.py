@@ -46,6 +46,7 @@ class KeyFile:
         self._lock = threading.Lock()
         self._told: str | None = None
         self._state, self._keys = self._read()
+        self._seen = self._state
 
     @property
     def keys(self) -> Sequence[AccessKey]:
@@ -53,14 +54,24 @@ class KeyFile:
         return self._keys
 
     def renew(self) -> bool:
-        """Read the file again where it has changed; answers whether the keys did. One that cannot
-        be used changes nothing, since it may be in the middle of being written."""
+        """Read the file again where it has changed; answers whether the keys did.
+
+        A change is taken when two looks in a row have found it the same: the begin of a file that
+        is being written may be a whole file, too, in which a key has lost what narrows it. One
+        that cannot be used changes nothing, for the same reason.
+        """
         with self._lock:
             try:
-                if _state(self._path.stat()) == self._state:
+                seen, self._seen = self._seen, _state(self._path.stat())
+                if self._seen == self._state:
                     self._told = None
                     return False
-                self._state, self._keys = self._read()
+                if self._seen != seen:
+                    return False
+                state, keys = self._read()
+                if state != seen:
+                    return False
+                self._state, self._keys = state, keys
             except (KeyFileError, OSError) as error:
                 why = error.strerror if isinstance(error, OSError) else str(error)
                 if why != self._told:
@@ -77,6 +88,8 @@ class KeyFile:
                 found = os.fstat(file.fileno())
                 _check_owner(found)
                 data = tomllib.load(file)
+                if _state(os.fstat(file.fileno())) != _state(found):
+                    raise KeyFileError("it is being written")
         except OSError as error:
             raise KeyFileError(f"it cannot be read: {error.strerror}") from error
         except UnicodeDecodeError:

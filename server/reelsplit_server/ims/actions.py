@@ -13,7 +13,8 @@ import structlog
 from reelsplit_server.access.callers import Caller
 from reelsplit_server.app.buckets import Buckets
 from reelsplit_server.app.callbacks import Callbacks
-from reelsplit_server.app.jobs import JobOutcome, JobQuery, Jobs
+from reelsplit_server.app.job_reading import JobOutcome, JobQuery
+from reelsplit_server.app.jobs import Jobs
 from reelsplit_server.app.media import MediaLibrary
 from reelsplit_server.ims.errors import ImsError, invalid, missing
 from reelsplit_server.ims.job_answers import JOB_TYPE, STATES, job_answer, job_row, piece

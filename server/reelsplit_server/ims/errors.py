@@ -32,6 +32,7 @@ _BY_REASON: Mapping[str, tuple[int, str]] = {
 }
 _MOST_MESSAGE = 2000
 THROTTLED = "Throttling.User"
+NO_ROOM = "Requests that are being sent hold all the memory that there is for them"
 
 
 class ImsError(Exception):
@@ -73,6 +74,11 @@ def fault() -> ImsError:
     return ImsError(
         500, "InternalError", "The server met a fault of its own; its log has the details."
     )
+
+
+def throttled(why: str) -> ImsError:
+    """Too much at once; ``why`` is the begin of a sentence."""
+    return ImsError(400, THROTTLED, f"{why}; send this one again in a moment.", retry_after=1.0)
 
 
 def translated(error: AppError) -> ImsError:

@@ -19,10 +19,11 @@ from starlette.types import Receive, Scope, Send
 
 from reelsplit_server import metrics, tracing
 from reelsplit_server.app.errors import AppError
-from reelsplit_server.app.jobs import translated as store_translated
+from reelsplit_server.app.errors import translated as store_translated
 from reelsplit_server.ims.actions import Action, JobActions, UseCases
+from reelsplit_server.ims.budget import Budget, Share
 from reelsplit_server.ims.callback_actions import CallbackActions
-from reelsplit_server.ims.errors import THROTTLED, ImsError, fault, translated
+from reelsplit_server.ims.errors import NO_ROOM, ImsError, fault, throttled, translated
 from reelsplit_server.ims.gate import Gate
 from reelsplit_server.ims.media_actions import MediaActions
 from reelsplit_server.ims.parameters import Parameters
@@ -35,6 +36,8 @@ _READERS = 16
 """How many requests may be on their way for each that may be answered."""
 _MOST_DISCARDED = 16 * 2**20
 """What is read of a body that is too long, so that its sender gets to hear that it is."""
+_MOST_HELD = 256 * 2**20
+"""Bytes of all requests that are on their way, which anybody can send."""
 
 
 class Face:
@@ -42,6 +45,8 @@ class Face:
 
     def __init__(self, cases: UseCases, gate: Gate, most_calls: int) -> None:
         self._gate = gate
+        self.budget = Budget(_MOST_HELD)
+        """For what is held of requests before they are let in."""
         # Apart from each other: anybody can begin a request and leave it at that.
         self._answering = _Room(most_calls, "are being answered")
         self._reading = _Room(most_calls * _READERS, "are being sent")
@@ -57,7 +62,9 @@ class Face:
             return
         request = Request(scope, receive)
         request_id, started = new_request_id(), time.monotonic()
-        host, code = request.headers.get("host", ""), ""
+        host = request.headers.get("host", "")
+        # As long as nothing is answered, the client has gone.
+        status, code = 499, "499"
         span = tracing.start(
             request.method,
             tracing.Place.of(request.headers.get("traceparent")),
@@ -68,36 +75,42 @@ class Face:
             with tracing.within(span):
                 answer = await self._answered(request)
             response = answered(request_id, {"RequestId": request_id, **answer})
+            status, code = 200, "200"
         except ClientDisconnect:
             return
         except ImsError as error:
-            code = error.code
+            status, code = error.status, error.code
             response = refused(request_id, host, error)
-        self._count(request.state.action, response.status_code, time.monotonic() - started, span)
-        log.debug(
-            "ims_call",
-            action=request.state.action,
-            request_id=request_id,
-            code=code,
-            milliseconds=round((time.monotonic() - started) * 1000, 1),
-        )
+        finally:
+            seconds = time.monotonic() - started
+            self._count(request.state.action, status, code, seconds, span)
+            log.debug(
+                "ims_call",
+                action=request.state.action,
+                request_id=request_id,
+                code=code,
+                milliseconds=round(seconds * 1000, 1),
+            )
         await response(scope, receive, send)
 
-    def _count(self, action: str, status: int, seconds: float, span: tracing.Span) -> None:
+    def _count(
+        self, action: str, status: int, code: str, seconds: float, span: tracing.Span
+    ) -> None:
         # What callers made up would be a metric of its own each time.
         known = action if action in self._actions else "other"
-        metrics.CALLS.labels("ims", known, str(status)).inc()
+        # By code: most refusals have the status 400, also those that mean a limit.
+        metrics.CALLS.labels("ims", known, code).inc()
         metrics.CALL_SECONDS.labels("ims", known).observe(seconds)
         span.set(http__response__status_code=status, reelsplit__ims__action=known)
         if status >= 500:
-            span.fail(str(status))
+            span.fail(code)
         span.end()
 
     async def _answered(self, request: Request) -> dict[str, Any]:
         request.state.action = ""
         try:
             with self._reading.one():
-                received = await _received(request)
+                received = await _received(request, self.budget)
             with self._answering.one():
                 return await self._admitted(request, received)
         except ImsError:
@@ -135,12 +148,7 @@ class _Room:
     def one(self) -> Iterator[None]:
         """Room for one more; raises `ImsError` where there is none."""
         if self._left <= 0:
-            raise ImsError(
-                400,
-                THROTTLED,
-                f"{self._most} requests {self._doing} already; send this one again in a moment.",
-                retry_after=1.0,
-            )
+            raise throttled(f"{self._most} requests {self._doing} already")
         self._left -= 1
         try:
             yield
@@ -181,30 +189,43 @@ def encoded(body: Mapping[str, Any]) -> bytes:
     return json.dumps(body, ensure_ascii=False).encode(errors="replace")
 
 
-async def _received(request: Request) -> Received:
-    query = request.scope["query_string"]
+async def _received(request: Request, budget: Budget) -> Received:
+    query, headers = request.scope["query_string"], request.scope["headers"]
     if len(query) > MOST_BYTES:
         raise too_large("The query")
-    return read(request.method, query, request.scope["headers"], await _body(request))
+    share = Share(budget)
+    try:
+        if not share.grow(len(query) + sum(len(name) + len(value) for name, value in headers)):
+            raise throttled(NO_ROOM)
+        return read(request.method, query, headers, await _body(request, share))
+    finally:
+        share.end()
 
 
-async def _body(request: Request) -> bytes:
-    parts, size = [], 0
+async def _body(request: Request, share: Share) -> bytes:
+    body, size, room = bytearray(), 0, True
     try:
         async with asyncio.timeout(_BODY_TIMEOUT):
             async for part in request.stream():
                 size += len(part)
-                if size <= MOST_BYTES:
-                    parts.append(part)
-                elif size > _MOST_DISCARDED:
+                if size > _MOST_DISCARDED:
                     break
+                if size > MOST_BYTES or not room:
+                    continue
+                if room := share.grow(len(part)):
+                    body += part
+                else:
+                    body.clear()
+                    share.end()
     except TimeoutError:
         raise ImsError(
             400, "InvalidParameter", f"The body did not come within {_BODY_TIMEOUT:g} s."
         ) from None
     if size > MOST_BYTES:
         raise too_large("The body")
-    return b"".join(parts)
+    if not room:
+        raise throttled(NO_ROOM)
+    return bytes(body)
 
 
 def _no_such(action: str, version: str, *, known: bool) -> ImsError:

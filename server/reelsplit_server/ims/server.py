@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import functools
 import socket
 import ssl
 from collections.abc import Iterator
@@ -13,8 +14,9 @@ import h11
 import uvicorn
 from uvicorn.protocols.http.h11_impl import H11Protocol
 
-from reelsplit_server.ims.errors import ImsError
-from reelsplit_server.ims.face import Face, application, encoded, new_request_id
+from reelsplit_server.ims.budget import Budget, Share
+from reelsplit_server.ims.errors import NO_ROOM, ImsError, throttled
+from reelsplit_server.ims.face import Face, application, new_request_id, refused
 from reelsplit_server.ims.received import MOST_BYTES
 
 _MOST_HEAD = MOST_BYTES + 2**17
@@ -32,6 +34,10 @@ class Protocol(H11Protocol):
     _waiting: asyncio.TimerHandle | None = None
     _refused = False
 
+    def __init__(self, budget: Budget, **given: Any) -> None:
+        super().__init__(**given)
+        self._head = Share(budget)
+
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         """A client has connected."""
         super().connection_made(transport)
@@ -40,18 +46,26 @@ class Protocol(H11Protocol):
     def connection_lost(self, exc: Exception | None) -> None:
         """A client has gone."""
         self._stop_waiting()
+        self._head.end()
         super().connection_lost(exc)
 
     def data_received(self, data: bytes) -> None:
         """Bytes of a request."""
         if self._refused:
             return
+        if self.conn.their_state is h11.IDLE and not self._head.grow(len(data)):
+            self._refuse(throttled(NO_ROOM))
+            return
         super().data_received(data)
+        if self._refused:
+            # It is closed in a moment.
+            return
         if self.conn.their_state is h11.IDLE:
-            if self._waiting is None and not self._refused:
+            if self._waiting is None:
                 self._waiting = self.loop.call_later(_HEAD_TIMEOUT, self.transport.close)
         else:
             self._stop_waiting()
+            self._head.end()
 
     def _stop_waiting(self) -> None:
         if self._waiting is not None:
@@ -65,26 +79,24 @@ class Protocol(H11Protocol):
 
     def send_400_response(self, msg: str) -> None:
         """Answer what is no request, or one that is too long."""
+        self._refuse(
+            ImsError(
+                400,
+                "InvalidParameter",
+                f"The request is not HTTP, or its line and headers are longer than {_MOST_HEAD:,} "
+                "bytes; send fewer ranges in one job.",
+            )
+        )
+
+    def _refuse(self, error: ImsError) -> None:
         self._refused = True
         self._stop_waiting()
-        request_id = new_request_id()
-        error = ImsError(
-            400,
-            "InvalidParameter",
-            f"The request is not HTTP, or its line and headers are longer than {_MOST_HEAD:,} "
-            "bytes; send fewer ranges in one job.",
-        )
-        body = encoded(error.body(request_id, ""))
-        headers = [
-            (b"content-type", b"application/json;charset=utf-8"),
-            (b"content-length", str(len(body)).encode()),
-            (b"x-acs-request-id", request_id.encode()),
-            (b"connection", b"close"),
-        ]
+        response = refused(new_request_id(), "", error)
+        headers = [*response.raw_headers, (b"connection", b"close")]
         if self.conn.our_state in (h11.IDLE, h11.SEND_RESPONSE):
-            event = h11.Response(status_code=400, headers=headers, reason=b"Bad Request")
+            event = h11.Response(status_code=error.status, headers=headers, reason=b"Bad Request")
             self.transport.write(self.conn.send(event) or b"")
-            self.transport.write(self.conn.send(h11.Data(data=body)) or b"")
+            self.transport.write(self.conn.send(h11.Data(data=bytes(response.body))) or b"")
             self.transport.write(self.conn.send(h11.EndOfMessage()) or b"")
         # Closed at once, with bytes unread, the answer would be lost on its way.
         self._waiting = self.loop.call_later(_LINGER, self.transport.close)
@@ -108,7 +120,7 @@ class ImsServer:
             options["ssl_context_factory"] = lambda config, default: context
         self._config = uvicorn.Config(
             application(face),
-            http=Protocol,
+            http=functools.partial(Protocol, face.budget),  # type: ignore[arg-type]
             ws="none",
             lifespan="off",
             log_config=None,

@@ -17,7 +17,8 @@ from reelsplit.v1 import job_service_pb2 as pb
 from reelsplit.v1.job_service_pb2_grpc import JobServiceServicer
 from reelsplit.wire import from_message
 from reelsplit_server.app.errors import Violation
-from reelsplit_server.app.jobs import JobQuery, Jobs
+from reelsplit_server.app.job_reading import JobQuery
+from reelsplit_server.app.jobs import Jobs
 from reelsplit_server.app.watching import Watching
 from reelsplit_server.rpc.interceptors import caller
 from reelsplit_server.rpc.messages import is_large, job_message, message, states, time

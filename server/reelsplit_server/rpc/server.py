@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable
 
 import grpc
-from grpc_health.v1 import health_pb2, health_pb2_grpc
-from grpc_health.v1.health import aio as health
+from grpc_health.v1.health_pb2 import DESCRIPTOR as HEALTH
+from grpc_health.v1.health_pb2_grpc import add_HealthServicer_to_server
 from grpc_reflection.v1alpha import reflection
 
 from reelsplit.v1 import job_service_pb2, media_service_pb2
@@ -16,6 +16,7 @@ from reelsplit_server.access.certificates import Certificates, Identity
 from reelsplit_server.app.jobs import Jobs
 from reelsplit_server.app.media import MediaLibrary
 from reelsplit_server.app.watching import Watching
+from reelsplit_server.rpc.health import Health
 from reelsplit_server.rpc.interceptors import Gate
 from reelsplit_server.rpc.job_servicer import JobServicer
 from reelsplit_server.rpc.media_servicer import MediaServicer
@@ -88,9 +89,10 @@ class RpcServer:
         add_JobServiceServicer_to_server(JobServicer(jobs, watching), self._server)
         add_MediaServiceServicer_to_server(MediaServicer(media), self._server)
         self._draining = False
-        self._health = health.HealthServicer()
-        health_pb2_grpc.add_HealthServicer_to_server(self._health, self._server)
-        names = (_JOBS, _MEDIA, health_pb2.DESCRIPTOR.services_by_name["Health"].full_name)
+        # The empty name is the whole server.
+        self._health = Health(("", _JOBS, _MEDIA))
+        add_HealthServicer_to_server(self._health, self._server)
+        names = (_JOBS, _MEDIA, HEALTH.services_by_name["Health"].full_name)
         reflection.enable_server_reflection((*names, reflection.SERVICE_NAME), self._server)
 
     def bind(self, address: str, certificates: Certificates | None) -> str:
@@ -114,23 +116,17 @@ class RpcServer:
     async def start(self) -> None:
         """Answer calls."""
         await self._server.start()
-        await self._tell(health_pb2.HealthCheckResponse.SERVING)
+        self._health.tell(serves=True)
 
     async def take(self, takes: bool) -> None:
         """Tell balancers whether jobs are taken just now; nothing is once it drains."""
-        if not self._draining:
-            status = health_pb2.HealthCheckResponse
-            await self._tell(status.SERVING if takes else status.NOT_SERVING)
+        self._health.tell(serves=takes and not self._draining)
 
     async def drain(self) -> None:
         """Tell balancers that nothing more should come."""
         self._draining = True
-        await self._tell(health_pb2.HealthCheckResponse.NOT_SERVING)
+        self._health.tell(serves=False)
 
     async def stop(self, grace: float) -> None:
         """End: calls under way have ``grace`` seconds."""
         await self._server.stop(grace)
-
-    async def _tell(self, status: health_pb2.HealthCheckResponse.ServingStatus) -> None:
-        for name in ("", _JOBS, _MEDIA):
-            await self._health.set(name, status)

@@ -5,9 +5,11 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+import tomllib
 from collections.abc import AsyncIterator
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import Any, BinaryIO
 
 import pytest
 from structlog.testing import capture_logs
@@ -55,6 +57,12 @@ def written(folder: Path, text: str, mode: int = 0o600) -> Path:
     path.write_text(text, encoding="utf-8", errors="surrogateescape")
     path.chmod(mode)
     return path
+
+
+def renewed(file: KeyFile) -> bool:
+    """Whether the keys change with the second of two looks."""
+    assert not file.renew()
+    return file.renew()
 
 
 def test_a_file_is_read(tmp_path: Path) -> None:
@@ -151,9 +159,47 @@ def test_it_is_read_again_when_it_changes_and_only_then(tmp_path: Path) -> None:
     file = KeyFile(path, VAULT)
     assert not file.renew()
     written(tmp_path, BARE + 'certificate = "c"')
-    assert file.renew()
+    assert renewed(file)
     assert [key.key_id for key in file.keys] == ["abcd"]
     assert not file.renew()
+
+
+def test_a_file_that_is_being_written_widens_nothing(tmp_path: Path) -> None:
+    path = written(tmp_path, WHOLE)
+    file = KeyFile(path, VAULT)
+    text = (BARE + 'certificate = "c"\npermissions = ["read"]\nread = []\n').splitlines(True)
+    with path.open("w") as writing:
+        for line in text:
+            writing.write(line)
+            writing.flush()
+            # Each of these states is looked at once, and most are files that could be used.
+            assert not file.renew()
+            assert [key.key_id for key in file.keys] == ["team-a.1", "team-b.1"]
+    assert file.renew()
+    (key,) = file.keys
+    assert (key.permissions, key.reach) == ({Permission.READ}, Reach(read=(), write=None))
+
+
+def test_a_file_that_changes_as_it_is_read_is_looked_at_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = written(tmp_path, WHOLE)
+    file = KeyFile(path, VAULT)
+    written(tmp_path, BARE + 'certificate = "c"\n')
+    load = tomllib.load
+
+    def slow(source: BinaryIO) -> dict[str, Any]:
+        found = load(source)
+        with path.open("a") as writing:
+            writing.write('permissions = ["read"]\n')
+        return found
+
+    with monkeypatch.context() as patch:
+        patch.setattr(tomllib, "load", slow)
+        assert not renewed(file)
+    assert len(file.keys) == 2
+    assert renewed(file)
+    assert file.keys[0].permissions == {Permission.READ}
 
 
 def test_what_cannot_be_used_changes_nothing_and_is_told_once(tmp_path: Path) -> None:
@@ -162,18 +208,18 @@ def test_what_cannot_be_used_changes_nothing_and_is_told_once(tmp_path: Path) ->
     before = file.keys
     with capture_logs() as logs:
         written(tmp_path, WHOLE[:-20])
-        assert not file.renew()
+        assert not renewed(file)
         assert not file.renew()
         path.unlink()
         assert not file.renew()
         written(tmp_path, "", 0o644)
-        assert not file.renew()
+        assert not renewed(file)
     assert file.keys == before
     assert [line["event"] for line in logs] == ["keys_file_not_read"] * 3
     assert SECRET not in str(logs)
     # It is the rights alone that change now.
     path.chmod(0o600)
-    assert file.renew()
+    assert renewed(file)
     assert file.keys == []
 
 
@@ -183,7 +229,7 @@ async def test_an_emptied_file_does_not_open_the_door(tmp_path: Path, keep: Kept
     principals = Principals({}, ring)
     await ring.load()
     written(tmp_path, "")
-    assert file.renew()
+    assert renewed(file)
     await ring.load()
     assert principals.required
     assert principals.identify(None) is None

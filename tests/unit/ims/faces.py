@@ -22,6 +22,7 @@ from reelsplit_server.access.permissions import ORDINARY
 from reelsplit_server.access.reach import EVERYTHING
 from reelsplit_server.access.vault import Vault
 from reelsplit_server.app.buckets import Buckets
+from reelsplit_server.ims.budget import Budget
 from reelsplit_server.ims.face import Face
 from reelsplit_server.ims.gate import Gate
 from reelsplit_server.ims.server import ImsServer
@@ -72,6 +73,8 @@ class Faced:
     keys: list[AccessKey]
     now: datetime | None = None
     """The time that the server thinks it is; the real one where it is None."""
+    budget: Budget = field(default_factory=lambda: Budget(0))
+    """What is left for requests before they are let in."""
 
     def change(self, **values: Any) -> None:
         """Change the first key."""
@@ -132,7 +135,9 @@ def facing(
             buckets=Buckets(ROUTES),
             time_to_live=Fraction(365 * 86400),
         )
-        server = ImsServer(Face(everything, Gate(ring, nonces, clock, rate), most_calls))
+        face = Face(everything, Gate(ring, nonces, clock, rate), most_calls)
+        faced.budget = face.budget
+        server = ImsServer(face)
         faced.address = server.bind("127.0.0.1:0")
         await server.start()
         ready.set()

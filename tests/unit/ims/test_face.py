@@ -7,9 +7,11 @@ import contextlib
 import http.client
 import json
 import socket
+import time
 from collections.abc import Iterator
 from datetime import datetime, timedelta
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -21,7 +23,11 @@ from alibabacloud_tea_openapi.exceptions import (
 )
 from alibabacloud_tea_openapi.utils import Utils
 
+from reelsplit_server import metrics, tracing
 from reelsplit_server.app.errors import AppError, Kind, Violation, invalid, job_not_found
+from reelsplit_server.ims import face as faces
+from reelsplit_server.ims import server as servers
+from reelsplit_server.ims.face import Face
 from reelsplit_server.ims.received import MOST_BYTES
 from reelsplit_server.ims.server import ImsServer
 from tests.ims import ice, received, submission, submit
@@ -323,6 +329,32 @@ def test_bodies_that_do_not_come_keep_nobody_else_out(tmp_path: Path) -> None:
             _until_refused(face)
 
 
+@pytest.mark.parametrize(
+    "begin",
+    [b"POST / HTTP/1.1\r\nhost: a\r\ncontent-length: 1000000\r\n\r\n", b"GET /?a="],
+    ids=["body", "head"],
+)
+def test_what_requests_hold_before_they_are_let_in_is_bounded(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, begin: bytes
+) -> None:
+    monkeypatch.setattr(faces, "_MOST_HELD", 2**18)
+    whole = b"POST / HTTP/1.1\r\nhost: a\r\ncontent-length: 200000\r\n\r\n" + b"b" * 200_000
+    with facing(tmp_path) as face:
+        host, _, port = face.address.rpartition(":")
+        with socket.create_connection((host, int(port)), 20) as line:
+            line.sendall(begin + b"b" * 200_000)
+            while face.budget.left > 100_000:
+                time.sleep(0.01)
+            assert code_of(face.send(whole)) == (400, "Throttling.User")
+            # Most requests are small.
+            face.cases.answer = lambda *given, **named: _fail()
+            failing("JobNotFound", lambda: get(ice(face.address)))
+        while face.budget.left < 2**18:
+            time.sleep(0.01)
+        assert code_of(face.send(whole)) != (400, "Throttling.User")
+        assert face.budget.left == 2**18
+
+
 def _fail() -> None:
     raise job_not_found(JOB)
 
@@ -360,6 +392,18 @@ def test_other_methods(face: Faced, method: str) -> None:
 def test_what_is_no_request(face: Faced, request_bytes: bytes) -> None:
     answer = face.send(request_bytes)
     assert code_of(answer) == (400, "InvalidParameter")
+
+
+def test_those_who_send_no_request_are_hung_up_on(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(servers, "_LINGER", 0.05)
+    with facing(tmp_path) as face:
+        host, _, port = face.address.rpartition(":")
+        with socket.create_connection((host, int(port)), 20) as line:
+            line.sendall(b"nonsense\r\n\r\n")
+            while line.recv(4096):
+                pass
 
 
 def test_a_query_of_more_than_a_megabyte(face: Faced) -> None:
@@ -406,9 +450,70 @@ def test_five_thousand_ranges_in_the_query(face: Faced) -> None:
     )
 
 
+# --- What is counted -------------------------------------------------------------------------
+
+
+def counted(method: str, code: str) -> float:
+    """How many calls were answered with a code."""
+    labels = {"face": "ims", "method": method, "code": code}
+    return metrics.REGISTRY.get_sample_value("reelsplit_calls_total", labels) or 0.0
+
+
+def test_calls_are_counted_by_their_code(face: Faced) -> None:
+    names = ("JobNotFound", "Throttling.User", "200")
+    before = [counted("GetSmartHandleJob", name) for name in names]
+    face.cases.answer = lambda *given, **named: _fail()
+    failing("JobNotFound", lambda: get(ice(face.address)))
+
+    def busy(*given: Any, **named: Any) -> None:
+        raise AppError(Kind.EXHAUSTED, "TOO_MANY_CALLS", _TEXT)
+
+    face.cases.answer = busy
+    failing("Throttling.User", lambda: get(ice(face.address)))
+    after = [counted("GetSmartHandleJob", name) for name in names]
+    assert [new - old for new, old in zip(after, before, strict=True)] == [1, 1, 0]
+    before_callbacks = counted("SetEventCallback", "200")
+    face.cases.answer = lambda *given, **named: None
+    ice(face.address).set_event_callback(models.SetEventCallbackRequest(callback_type="HTTP"))
+    assert counted("SetEventCallback", "200") == before_callbacks + 1
+
+
+@pytest.mark.parametrize("leaves", [True, False])
+async def test_those_who_leave_are_counted_too(
+    monkeypatch: pytest.MonkeyPatch, leaves: bool
+) -> None:
+    ended = []
+
+    class Seen(tracing.Span):
+        def end(self, at: int | None = None) -> None:
+            ended.append(at)
+
+    monkeypatch.setattr(tracing, "start", lambda *given, **named: Seen(None))
+    nothing: Any = object()
+    face = Face(nothing, nothing, 4)
+    asked = asyncio.Event()
+
+    async def receive() -> Any:
+        asked.set()
+        if not leaves:
+            await asyncio.Event().wait()
+        return {"type": "http.disconnect"}
+
+    scope = {"type": "http", "method": "POST", "headers": [], "query_string": b"", "path": "/"}
+    before = counted("other", "499")
+    task = asyncio.create_task(face(scope, receive, nothing))
+    await asked.wait()
+    if not leaves:
+        task.cancel()
+    await asyncio.wait([task])
+    assert task.cancelled() != leaves
+    assert counted("other", "499") == before + 1
+    assert len(ended) == 1
+
+
 def test_answers_leave_at_once() -> None:
-    everything: Any = object()
-    server = ImsServer(everything)
+    face: Any = SimpleNamespace(budget=None)
+    server = ImsServer(face)
     server.bind("127.0.0.1:0")
     assert server._socket is not None
     with server._socket as made:
