@@ -253,10 +253,15 @@ async def test_only_so_many_jobs_of_one_caller_run_at_once(
 
 async def test_a_lone_job_may_use_all_slots_and_all_cores(keep: Kept) -> None:
     engine, threads = ScriptedEngine(slots=4, segments=pieces(8)), set[tuple[str, int]]()
+    all_used = asyncio.Event()
 
     async def script(unit: seam.Unit, on_report: seam.OnReport) -> seam.Outcome:
         threads.add((unit.label.split()[0], unit.threads))
-        await asyncio.sleep(0.02)
+        if unit.label.startswith("render"):
+            if engine.most == 4:
+                all_used.set()
+            # However long each takes to begin.
+            await asyncio.wait_for(all_used.wait(), PATIENCE)
         return await engine.well(unit, on_report)
 
     engine.script = script
