@@ -7,6 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from reelsplit_server.media.detection.distances import (
+    breadth,
     cells,
     difference,
     distance,
@@ -17,13 +18,19 @@ from reelsplit_server.media.detection.evidence import CUT, odds
 from reelsplit_server.media.detection.frames import Floats, Frames
 from reelsplit_server.media.detection.matching import match
 
-REACH = 12
-"""Strides before and after a cut that the rule looks at."""
+_AROUND = 12
+"""Strides before and after a cut whose steps it must stand out from."""
 
 _RETURN = 7
 """A picture that comes back within so many frames was never left: a flash, a strobe."""
+_LATE_RETURN = 22
+"""The same, where one picture is the other one dimmed."""
+_LEAST_DIMMED = 0.3
 _AWAY = 0.5
 """The distance beyond which a picture has not come back, however large the step was."""
+REACH = _LATE_RETURN + 1
+"""Strides before and after a cut that the rule looks at."""
+
 _NEAR, _FAR = 3, 8
 
 _LEAST_STEP = 0.12
@@ -91,7 +98,7 @@ def _stands_out(step: Floats, at: int, stride: int) -> bool:
     near = _beside(step, at, 2)
     if here < _LEAST_LEAD * float(near.max(initial=0.0)):
         return False
-    around = _beside(step, at, REACH * stride)
+    around = _beside(step, at, _AROUND * stride)
     return not len(around) or here > _LEAST_RATIO * float(np.median(around))
 
 
@@ -104,7 +111,7 @@ def measures(frames: Frames, step: Floats, number: int, stride: int) -> dict[str
     """What tells a cut at this frame from everything else, by the names in `evidence.CUT`."""
     base, last = frames.first, frames.stop - 1
     here = float(step[number - base])
-    around = _beside(step, number - base, REACH * stride)
+    around = _beside(step, number - base, _AROUND * stride)
     middle, upper = np.quantile(around, [0.5, 0.8]) if len(around) else (0.0, 0.0)
     near = float(_beside(step, number - base, 2).max(initial=0.0))
 
@@ -140,7 +147,6 @@ def measures(frames: Frames, step: Floats, number: int, stride: int) -> dict[str
     pixels = float(difference(frames.planes[a : a + 1], frames.planes[b : b + 1])[0])
     changed = cells(frames.histograms[a : a + 1], frames.histograms[b : b + 1])[0]
     return {
-        "step": here,
         "lead": here / (near + 0.03),
         "stand": here / (float(middle) + 0.03),
         "stand_upper": here / (float(upper) + 0.03),
@@ -151,12 +157,34 @@ def measures(frames: Frames, step: Floats, number: int, stride: int) -> dict[str
         "cells": float((changed > 0.35).mean()),
         "colours": float(changed.mean()),
         "pixels": pixels,
-        "light": float(min(frames.mean[a], frames.mean[b])),
         "persist": (float(far.min()) + 0.02)
         / ((float(np.median(spread)) if len(spread) else 0.0) + 0.05),
         "structure": structure(frames, number - 1, number),
         "stillness": stillness(frames, number - 1, number),
+        "breadth": breadth(frames, number),
+        "flicker": _flicker(frames, number, here, stride),
     }
+
+
+def _flicker(frames: Frames, number: int, here: float, stride: int) -> float:
+    """How far this is one of the steps of a light that goes on and off slowly, 0 to 1: one side
+    is the other one dimmed, and some time later or before it is the other way round again."""
+    base = frames.first
+    spreads = frames.spread[number - 1 - base : number + 1 - base]
+    dimmed = 1.0 - float(spreads.min()) / (float(spreads.max()) + 1.0)
+    dimmed = max(dimmed, structure(frames, number - 1, number))
+    if dimmed < _LEAST_DIMMED:
+        return 0.0
+    lags = np.arange(_RETURN + 1, _LATE_RETURN + 1) * stride
+    later, sooner = number + lags, number - 1 - lags
+    later, sooner = later[later < frames.stop], sooner[sooner >= base]
+    apart = distance(
+        frames,
+        np.concatenate([np.full(len(later), number - 1), sooner]),
+        np.concatenate([later, np.full(len(sooner), number)]),
+    )
+    returned = min(1.0, float(apart.min(initial=here)) / min(here, _AWAY))
+    return dimmed * (1.0 - returned)
 
 
 def match_measures(frames: Frames, number: int, stride: int) -> dict[str, float]:

@@ -74,6 +74,26 @@ def stillness(frames: Frames, before: int, after: int) -> float:
     return float(apart[: len(apart) // 3].mean()) / (float(apart.mean()) + 4.0) + 0.05
 
 
+def breadth(frames: Frames, number: int) -> float:
+    """The share of the picture, among what shows something, that changes much more into this
+    frame than from frame to frame beside it: small where only a caption comes up."""
+    low, high = max(frames.first, number - 3), min(frames.stop, number + 3)
+    rows = frames.halves[low - frames.first : high - frames.first].astype(np.float32)
+    apart = np.abs(np.diff(rows, axis=0))
+    size = (len(apart), 6, HALF[0] // 6, 8, HALF[1] // 8)
+    each = apart.reshape(size).mean(axis=(2, 4)).reshape(len(apart), 48)
+    at = number - 1 - low
+    usual = np.delete(each, at, axis=0)
+    shown = np.maximum(
+        _in_cells(frames, number - 1, 6, 8).std(axis=1), _in_cells(frames, number, 6, 8).std(axis=1)
+    )
+    shown = shown > _BLANK
+    if shown.sum() < 6 or not len(usual):
+        return 0.5
+    much = each[at] > 2.0 * usual.max(axis=0) + _BLANK
+    return float(much[shown].mean())
+
+
 def changed_share(frames: Frames, before: int, after: int) -> float:
     """The share of the picture, among what shows something, that is not the same any more."""
     a, b = _in_cells(frames, before, 6, 8), _in_cells(frames, after, 6, 8)

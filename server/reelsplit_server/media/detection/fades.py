@@ -35,7 +35,9 @@ _ALIKE, _UNLIKE = 0.75, 0.6
 black bars match whatever they frame."""
 _LONGEST_OPENING = 12
 """Strides of a plain picture at the beginning that are no shot."""
-_BRIGHT = 170.0
+_DARK, _BRIGHT = 60.0, 170.0
+"""Hardly anything fades to a plain picture between these: mostly what there was has gone from
+before a wall or a sky."""
 
 
 @dataclass(slots=True)
@@ -130,7 +132,8 @@ class FadeTracker:
         # The plainer and the more different both sides are, the surer.
         odds = 3.0 * (1.0 - run.least / (_SHARE * least)) + 3.0 * min(1.0, apart)
         # Between two cuts it is a pause: what counts is where the new shot begins.
-        pause = run.fade_start == run.start and after == at
+        coloured = _DARK < run.level < _BRIGHT
+        pause = after == at and (run.fade_start == run.start or coloured)
         return Change(kind, run.fade_start, frames.first + after, odds, told_as_cut=pause)
 
 

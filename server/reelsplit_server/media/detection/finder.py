@@ -191,6 +191,7 @@ def _rank(change: Change) -> tuple[bool, float, int, int]:
 def _clash(one: Change, other: Change) -> bool:
     """Whether two changes cannot both be there."""
     near = 1 if one.kind is other.kind is Kind.CUT else _APART
-    if one.kind is not Kind.CUT and other.kind is not Kind.CUT:
-        near = 0
+    if Kind.CUT not in (one.kind, other.kind):
+        # Two halves of a fade look like two dissolves that follow each other.
+        near = _APART if one.kind is other.kind is Kind.DISSOLVE else 0
     return one.start - near < other.end + 1 and other.start - near < one.end + 1

@@ -20,9 +20,13 @@ _LEAST_CHANGE = 5.0
 """The mean difference of two frames' luma below which they are no two shots."""
 _LEAST_APART = 0.4
 """The same for their distance."""
+_LEAST_REST = 6
+"""Strides of a shot that must be known beside a push."""
 _LONGEST_MOVE = 34
 """Strides: what moves for longer is no push."""
-_LEAST_BURST = 1.8
+_LEAST_BURST = 1.5
+_LARGEST_PEAK = 4.0
+"""How many times the mean of the steps inside a window the largest may be: more is a cut."""
 _PLAIN_SHARE = 0.22
 """Of the luma spread of the other end: what has less is plain."""
 _LEAST_TITLE = 2.5
@@ -30,7 +34,10 @@ _LEAST_TITLE = 2.5
 _ALIKE = 0.5
 _GOES_ON = 0.5
 """The share of its pace inside that a dissolve keeps up beyond a window that is too short."""
-_MOST_EACH = 6
+_COMES_BACK = 18
+"""Strides within which a picture that something passed before is there again."""
+_FURTHEST = LONGEST // 2 + MARGIN
+_MOST_EACH = 7
 """So many windows of a kind, the most promising ones, are measured for each block."""
 
 
@@ -83,10 +90,16 @@ def find_windows(frames: Frames, step: Floats, start: int, stop: int, stride: in
     share = (from_b < from_a).mean(axis=1)
     away = np.minimum(from_a.mean(axis=1), from_b.mean(axis=1)) / scale
     mixed = (mixture < 0.38) & (away > 0.2)
-    parted = (composite < 0.3) & (share > 0.15) & (share < 0.85) & (away > 0.12)
-    moved = ~mixed & (composite > 0.2) & (away > 0.35) & (whole > 12.0)
-    inside, around = _mean_steps(frames, step, before, after, stride)
-    moved &= (after - before <= _LONGEST_MOVE * stride) & (inside > _LEAST_BURST * (around + 0.05))
+    inside, around, peak = _mean_steps(frames, step, before, after, stride)
+    even = peak < _LARGEST_PEAK * (inside + 0.01)
+    mixed &= even
+    parted = (composite < 0.42) & (share > 0.1) & (share < 0.9) & (away > 0.12) & even
+    moved = (composite > 0.1) & (away > 0.25) & (whole > 10.0) & even
+    moved &= (after - before <= _LONGEST_MOVE * stride) & (inside > _LEAST_BURST * (around + 0.03))
+    # A pan that the video begins or ends with is known by nothing that rests beside it.
+    rest = _LEAST_REST * stride
+    moved &= (before >= frames.first + rest) & (after < frames.stop - rest)
+    busy = inside / (inside + around + 0.02)
 
     def promising(which: NDArray[np.bool_], worth: NDArray[np.floating]) -> list[Window]:
         best = np.flatnonzero(which)
@@ -100,16 +113,17 @@ def find_windows(frames: Frames, step: Floats, start: int, stop: int, stride: in
         ]
 
     return Windows(
-        promising(mixed, whole * (0.5 - mixture))[:_MOST_EACH],
-        promising(parted, whole * (0.5 - composite))[:_MOST_EACH],
+        promising(mixed, busy * whole * (0.5 - mixture))[:_MOST_EACH],
+        promising(parted, busy * whole * (0.5 - composite))[:_MOST_EACH],
         promising(moved, whole * (inside - around))[:_MOST_EACH],
     )
 
 
 def _mean_steps(
     frames: Frames, step: Floats, before: Numbers, after: Numbers, stride: int
-) -> tuple[Floats, Floats]:
-    """The means of the steps inside of windows, and of those close by on both sides."""
+) -> tuple[Floats, Floats, Floats]:
+    """The means of the steps inside of windows, and of those close by on both sides; the largest
+    of those inside."""
     total = np.concatenate([[0.0], np.cumsum(step, dtype=np.float64)])
     low, high = before + 1 - frames.first, after + 1 - frames.first
     start = np.maximum(low - 3 * stride, 0)
@@ -119,7 +133,9 @@ def _mean_steps(
     count = (stop - start) - (high - low)
     inside = inner / (high - low)
     around = outer / np.maximum(count, 1)
-    return inside.astype(np.float32), around.astype(np.float32)
+    bounds = np.stack([low, high], axis=1).ravel()
+    peak = np.maximum.reduceat(np.append(step, 0.0), bounds)[::2]
+    return inside.astype(np.float32), around.astype(np.float32), peak.astype(np.float32)
 
 
 def split_steps(frames: Frames, step: Floats, window: Window) -> tuple[Floats, Floats]:
@@ -151,6 +167,7 @@ def surroundings(frames: Frames, step: Floats, window: Window) -> dict[str, floa
     light = abs(float(frames.mean[after - frames.first] - frames.mean[before - frames.first]))
     return {
         "apart": apart,
+        "comes_back": _comes_back(frames, window, apart),
         "side_least": min(sides, default=0.0) / apart,
         "side_most": max(sides, default=0.0) / apart,
         "peak": float(inside.max()) / (float(inside.mean()) + 0.01),
@@ -163,6 +180,26 @@ def surroundings(frames: Frames, step: Floats, window: Window) -> dict[str, floa
         "length": (after - before) / stride,
         "sharpness": _sharpness(frames, before, after),
     }
+
+
+def _comes_back(frames: Frames, window: Window, apart: float) -> float:
+    """How far what was before is not there again some time after, or the reverse: 1 and more
+    where it is as far away as the ends are apart."""
+    before, after, stride = window.before, window.after, window.stride
+    lags = np.arange(2, _COMES_BACK + 1, 2) * stride
+    later = (
+        after + lags[after + lags < min(frames.stop, (before + after) // 2 + _FURTHEST * stride)]
+    )
+    sooner = (
+        before
+        - lags[before - lags >= max(frames.first, (before + after) // 2 - _FURTHEST * stride)]
+    )
+    apart_all = distance(
+        frames,
+        np.concatenate([np.full(len(later), before), sooner]),
+        np.concatenate([later, np.full(len(sooner), after)]),
+    )
+    return float(apart_all.min(initial=apart)) / apart
 
 
 def _sharpness(frames: Frames, before: int, after: int) -> float:
@@ -197,10 +234,20 @@ def dissolve_measures(frames: Frames, window: Window) -> dict[str, float] | None
     residual = float(rest.mean()) / (float(np.abs(change).mean()) + 1e-6)
     place = np.arange(1, len(share) + 1) / (len(share) + 1)
     line = float(np.abs(share - place).mean())
-    if residual > 0.4 or line > 0.2:
+    if residual > 0.5 or line > 0.22:
         return None
     back = float(max(0.0, -np.diff(np.concatenate([[0.0], share, [1.0]])).min()))
-    return {"residual": residual, "line": line, "back": back}
+    coarse = frames.quarters[window.numbers - frames.first].astype(np.float32)
+    apart = coarse[-1] - coarse[0]
+    apart -= apart.mean()
+    rest = coarse[1:-1] - coarse[0] - share[:, None] * (coarse[-1] - coarse[0])
+    rest -= rest.mean(axis=1, keepdims=True)
+    return {
+        "residual": residual,
+        "line": line,
+        "back": back,
+        "coarse": float(np.abs(rest).mean()) / (float(np.abs(apart).mean()) + 16.0),
+    }
 
 
 def _is_title(frames: Frames, window: Window, ends: NDArray[np.floating]) -> bool:

@@ -3,93 +3,114 @@
 from __future__ import annotations
 
 import numpy as np
-from numpy.typing import NDArray
 
-from reelsplit_server.media.detection.frames import Frames
+from reelsplit_server.media.detection.frames import Floats, Frames
 from reelsplit_server.media.detection.gradual import Window
 
-_MOST_REST = 0.45
-"""The share of the change that a composed middle frame may leave unexplained."""
+_MOST_PAIRS = 6
+_PARTS = 8
+"""A frame is compared with one that lies such a share of the window later: far enough for a
+movement by whole pixels, near enough for what moves within a shot."""
+_MOST_CHAIN = 0.9
+"""The share of what changes that the movement may leave unexplained."""
+_PARTLY = (0.25, 0.5, 0.75)
+_SLACK = 2
+"""Columns by which a border may lie beside its place."""
 
 
 def push_measures(frames: Frames, window: Window) -> dict[str, float] | None:
-    """How far a window's frames are its two ends side by side, moved; None where they are not."""
+    """How far the picture moves through a window by as much as its own size, with the new one
+    behind it; None where it does not."""
+    count = (window.after - window.before) // window.stride
     numbers = window.numbers
-    a, b = (frames.luma(n).astype(np.int16) for n in (window.before, window.after))
-    size = float(np.abs(a - b).mean()) + 1e-6
-    count = len(numbers)
-    middle, *others = (
-        frames.luma(int(numbers[round(part * (count - 1))])).astype(np.int16)
-        for part in (0.5, 0.25, 0.75)
-    )
-    best = (np.inf, 0, False, False, False, 0.0)
+    lag = max(1, round(count / _PARTS))
+    starts = np.unique(np.linspace(0, count - lag, _MOST_PAIRS).astype(int)).tolist()
+    rows = {n: frames.luma(int(numbers[n])).astype(np.float32) for n in range(count + 1)}
+    best: tuple[float, int, bool, bool] = (np.inf, 0, False, False)
+    others = []
     for across in (True, False):
         for new_first in (True, False):
-            costs = _costs(a, b, middle, across, new_first)
-            for mode, cost in enumerate(costs):
-                least = int(cost.argmin())
-                if cost[least] < best[0]:
-                    best = (float(cost[least]), mode, across, new_first, True, least / len(cost))
-    rest, mode, across, new_first, _, offset = best
-    if rest / size > _MOST_REST or not 0.15 < offset < 0.85:
+            turned = {n: _turned(rows[n], across, new_first) for s in starts for n in (s, s + lag)}
+            for mode, rest in enumerate(_chain(turned, starts, lag, count)):
+                others.append(rest)
+                if rest < best[0]:
+                    best = (rest, mode, across, new_first)
+    chain, mode, across, new_first = best
+    if chain > _MOST_CHAIN:
         return None
-    rests, offsets = [rest / size], [offset]
-    for picture in others:
-        cost = _costs(a, b, picture, across, new_first)[mode]
-        least = int(cost.argmin())
-        rests.append(float(cost[least]) / size)
-        offsets.append(least / len(cost))
-    line = float(np.abs(np.array(offsets) - np.array([0.5, 0.25, 0.75])).max())
-    if line > 0.3 or not offsets[1] < offset < offsets[2]:
-        return None
+    a, b = (_turned(rows[n], across, new_first) for n in (0, count))
+    size = float(np.abs(a - b).mean()) + 1.0
+    rests, seams = [], []
+    for part in _PARTLY:
+        at = round(part * count)
+        picture = _turned(rows[at], across, new_first)
+        rests.append(_composed(a, b, picture, mode, at / count) / size)
+        seams.append(_seam(picture, at / count))
     return {
-        "rest": rests[0],
+        "chain": chain,
+        "lone": chain / (sorted(others)[3] + 0.01),
+        "rest": float(np.median(rests)),
         "rest_most": max(rests),
-        "line": line,
-        "seam": _seam(a, b, across, new_first),
-        "slides": float(mode > 0),
+        "seam": float(np.median(seams)),
     }
 
 
-def _costs(
-    a: NDArray[np.int16],
-    b: NDArray[np.int16],
-    picture: NDArray[np.int16],
-    across: bool,
-    new_first: bool,
-) -> list[NDArray[np.float64]]:
-    """The mean difference of a picture from both ends side by side, for each number of columns
-    (or rows) that the new one covers: both move; only the new one does; only the old one does.
-
-    `new_first` says that the new one comes in from the left or the top.
-    """
+def _turned(picture: Floats, across: bool, new_first: bool) -> Floats:
+    """A picture as if the new one came in from the right."""
     if not across:
-        a, b, picture = a.T, b.T, picture.T
-    if new_first:
-        a, b, picture = a[:, ::-1], b[:, ::-1], picture[:, ::-1]
-    # The new one comes in from the right: [column of an end, column of the picture].
-    from_a = np.abs(a[:, :, None] - picture[:, None, :]).sum(axis=0, dtype=np.int64)
-    from_b = np.abs(b[:, :, None] - picture[:, None, :]).sum(axis=0, dtype=np.int64)
+        picture = picture.T
+    return picture[:, ::-1] if new_first else picture
+
+
+def _chain(
+    pictures: dict[int, Floats], starts: list[int], lag: int, count: int
+) -> tuple[float, float, float]:
+    """The share of what changes from picture to picture that is left unexplained if both shots
+    move; only the new one; only the old one."""
+    width = next(iter(pictures.values())).shape[1]
+    shift = lag * width / count
+    whole, part = int(shift), shift - int(shift)
+    rests = np.zeros(3)
+    total = 1.0
+    valid = width - whole - 1
+    for start in starts:
+        first, second = pictures[start], pictures[start + lag]
+        moved = first[:, whole : whole + valid] * (1 - part) + (
+            first[:, whole + 1 : whole + 1 + valid] * part
+        )
+        goes = np.abs(second[:, :valid] - moved).mean(axis=0)
+        stays = np.abs(second - first).mean(axis=0)
+        border = round(width * (1 - (start + lag) / count))
+        border = min(valid, max(0, border))
+        behind = min(width, border + whole + 1)
+        total += float(stays[:valid].sum())
+        rests += (
+            float(goes.sum()),
+            float(stays[:border].sum() + goes[border:].sum()),
+            float(goes[:border].sum() + stays[behind:].sum()),
+        )
+    low, middle, high = (rests / total).tolist()
+    return low, middle, high
+
+
+def _composed(a: Floats, b: Floats, picture: Floats, mode: int, part: float) -> float:
+    """The mean difference of a picture from both ends side by side."""
     width = a.shape[1]
-    still_a = np.concatenate([[0], np.cumsum(np.diagonal(from_a))])
-    still_b = np.concatenate([[0], np.cumsum(np.diagonal(from_b))])
-    covered = np.arange(width + 1)
-    moved_a = np.array([np.trace(from_a, offset=-n) for n in covered])
-    moved_b = np.array([np.trace(from_b, offset=width - n) for n in covered])
-    area = float(a.size)
-    return [
-        (moved_a + moved_b) / area,
-        (still_a[width - covered] + moved_b) / area,
-        (moved_a + still_b[width] - still_b[width - covered]) / area,
-    ]
+    best = np.inf
+    for slack in range(-_SLACK, _SLACK + 1):
+        covered = min(width - 1, max(1, round(part * width) + slack))
+        border = width - covered
+        old = a[:, :border] if mode == 1 else a[:, covered:]
+        new = b[:, border:] if mode == 2 else b[:, :covered]
+        rest = np.abs(picture[:, :border] - old).sum() + np.abs(picture[:, border:] - new).sum()
+        best = min(best, float(rest) / a.size)
+    return best
 
 
-def _seam(a: NDArray[np.int16], b: NDArray[np.int16], across: bool, new_first: bool) -> float:
-    """How much the pictures differ where they meet, against neighbouring columns of each: about 1
-    where one goes on in the other, as in a pan."""
-    if not across:
-        a, b = a.T, b.T
-    if new_first:
-        a, b = a[:, ::-1], b[:, ::-1]
-    usual = float(np.abs(np.diff(a)).mean() + np.abs(np.diff(b)).mean()) / 2.0
-    return float(np.abs(a[:, -1] - b[:, 0]).mean()) / (usual + 2.0)
+def _seam(picture: Floats, part: float) -> float:
+    """How sharp the border between both shots is, against other neighbouring columns."""
+    width = picture.shape[1]
+    edges = np.abs(np.diff(picture, axis=1)).mean(axis=0)
+    at = round(width * (1 - part)) - 1
+    near = edges[max(0, at - _SLACK) : at + _SLACK + 1]
+    return float(near.max()) / (float(np.median(edges)) + 2.0)

@@ -87,7 +87,8 @@ def _judge(
 ) -> float:
     known = {**measures, **surroundings(frames, step, window)}
     # The matches cost most, and can only help so far.
-    if (hopeful := odds(weighing, {**known, **_BEST_MATCHES})) <= least:
+    hopeful = odds(weighing, {**known, **_BEST_MATCHES})
+    if hopeful <= least or not _BEST_MATCHES.keys() & weighing.linear.keys():
         return hopeful
     return odds(weighing, {**known, **match_measures(frames, window)})
 

@@ -6,9 +6,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from reelsplit_server.media.detection.frames import HALF, Frames
+from reelsplit_server.media.detection.fronts import front_measures
 from reelsplit_server.media.detection.gradual import Window
 
-_MOST_REST = 0.27
+_MOST_REST = 0.45
 """The share of the change that composed frames may leave unexplained."""
 _LARGEST_LEAP = 12.0
 """How many times its even pace a border may pass at once: more is a cut."""
@@ -54,7 +55,7 @@ def wipe_measures(frames: Frames, window: Window) -> dict[str, float] | None:
     line = float(np.abs(share - place).mean())
     rises = np.diff(np.concatenate([[0.0], share, [1.0]]))
     leap = float(rises.max()) * (len(share) + 1)
-    if line > 0.25 or leap > _LARGEST_LEAP:
+    if line > 0.3 or leap > _LARGEST_LEAP:
         return None
     when = (~new).sum(axis=0).astype(np.float32)
     turns = float(np.abs(np.diff(new, axis=0)).sum(axis=0) @ weight) / total
@@ -65,6 +66,7 @@ def wipe_measures(frames: Frames, window: Window) -> dict[str, float] | None:
         "leap": leap,
         "turns": turns,
         "fit": _best_fit(when, weight),
+        **front_measures(frames, window),
     }
 
 

@@ -118,6 +118,23 @@ def test_a_push() -> None:
     assert 38 <= found[0].start <= found[0].end <= 55
 
 
+@pytest.mark.parametrize("seed", [3, 5, 9])
+def test_a_push_between_shots_that_move(seed: int) -> None:
+    old, new = scene(seed, 54, speed=1.0), scene(seed + 1, 54, speed=1.0)
+    found = find(old[:40], scenes.push(old[40:], new[:14]), new[14:])
+    assert [boundary.kind for boundary in found] == [Kind.WIPE]
+    assert 36 <= found[0].start <= found[0].end <= 58
+
+
+@pytest.mark.parametrize("way", ["corner", "iris"])
+def test_a_wipe_between_shots_that_move(way: str) -> None:
+    old, new = scene(7, 54, speed=1.0), scene(8, 54, speed=1.0)
+    found = find(old[:40], scenes.wipe(old[40:], new[:14], way), new[14:])
+    assert [boundary.kind for boundary in found] == [Kind.WIPE]
+    assert found[0].confidence > 0.7
+    assert 37 <= found[0].start <= found[0].end <= 57
+
+
 def flash(shot: Pictures) -> Pictures:
     for number, share in ((40, 1.0), (41, 0.7), (42, 0.4), (43, 0.2)):
         shot[number] = shot[number] * (1 - share) + WHITE * share
@@ -128,6 +145,23 @@ def strobe(shot: Pictures) -> Pictures:
     for number in range(30, 60):
         if number // 2 % 2:
             shot[number, ..., 0] = np.clip(shot[number, ..., 0] * 1.5 + 50, 16, 235)
+    return shot
+
+
+def slow_strobe(shot: Pictures) -> Pictures:
+    for number in range(30, 66):
+        if number // 9 % 2:
+            shot[number] = BLACK + (shot[number] - BLACK) * 0.2
+    return shot
+
+
+def passing(shot: Pictures) -> Pictures:
+    """Something wide goes by close to the camera."""
+    random = np.random.default_rng(3)
+    for number, left in zip(range(30, 40), np.linspace(-35, 59, 10).astype(int), strict=True):
+        start, stop = max(0, left), min(64, left + 40)
+        shot[number, :, start:stop] = 60, 128, 128
+        shot[number, :, start:stop, 0] += random.normal(0, 8, (36, stop - start))
     return shot
 
 
@@ -168,7 +202,8 @@ def freeze(shot: Pictures) -> Pictures:
 
 
 @pytest.mark.parametrize(
-    "what", [flash, strobe, caption, shake, flicker, exposure, dropout, freeze]
+    "what",
+    [flash, strobe, slow_strobe, passing, caption, shake, flicker, exposure, dropout, freeze],
 )
 @pytest.mark.parametrize("seed", [21, 23, 24])
 def test_what_happens_within_a_shot_is_no_boundary(
