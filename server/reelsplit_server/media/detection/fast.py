@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from fractions import Fraction
 from itertools import pairwise
 
@@ -10,11 +11,17 @@ import numpy as np
 
 from reelsplit_server.media.detection.boundary import Boundary, Kind
 from reelsplit_server.media.detection.effort import Scanned, Seeker
-from reelsplit_server.media.detection.fast_decoding import Glance
+from reelsplit_server.media.detection.fast_decoding import Glance, never
 from reelsplit_server.media.detection.fast_doubt import Ends, Verdict, is_nearly_even, judge
 from reelsplit_server.media.detection.fast_groups import Group, groups_of
 from reelsplit_server.media.detection.fast_look import apart, look
-from reelsplit_server.media.detection.fast_packets import Packets, holds_intra, read_packets
+from reelsplit_server.media.detection.fast_packets import (
+    Packets,
+    last_intra,
+    read_packets,
+    shown_for,
+)
+from reelsplit_server.media.detection.fast_rest import Rest, is_plain
 from reelsplit_server.media.detection.fast_seeker import FastSeeker, OnScores
 from reelsplit_server.media.detection.finder import RuleFinder
 from reelsplit_server.media.detection.reel import Reel
@@ -24,13 +31,8 @@ from reelsplit_server.media.detection.strip import Strip
 from reelsplit_server.media.detection.thumbs import StripBuilder, Thumb
 from reelsplit_server.media.shot_settings import OwnSettings
 
-#: The luma spread, and its share of the other one's, below which a key frame is nearly of one
-#: colour.
-_PLAIN, _PLAINER = 10.0, 0.3
-#: Encoders that look for changes of shot put more than this share of their key frames there.
-_WATCHED = 0.2
-#: So many gaps between key frames as long as the longest are no chance: the encoder allows no more.
-_LONGS = 4
+#: Where no key frame follows, packets must be so many times calmer.
+_UNSEEN = 2.0
 #: With fewer frames in the longest group of a source, all of them are looked at.
 _SHORTEST = 8
 #: A sensitivity of 0 asks for distances so many times as large as one of 0.5 does.
@@ -90,57 +92,99 @@ class Fast:
         strips: list[Strip] = []
         boundaries: list[Boundary] = []
         for group, (key, following) in zip(groups, pairwise(keys), strict=True):
-            verdict = self._judge(reel, stretch, group, key, following)
+            ends = _ends(stretch, group, key, following)
+            verdict, intra = self._judge(reel, group, ends)
+            distance = 0.0 if ends is None else ends.apart
             if verdict is Verdict.DOUBT or key is None:
-                watched, sizes = _watched(stretch), group.measure()
+                rest = self._rest(reel, group, ends, following, intra)
+                watched, sizes = stretch.spacing.watched, group.measure()
                 eventful = not watched and (sizes is None or not is_nearly_even(sizes))
-                strip = look(glance, group, following, pause, watched=watched, eventful=eventful)
+                strip = look(
+                    glance,
+                    group,
+                    following,
+                    pause,
+                    watched=watched,
+                    eventful=eventful,
+                    enough=never if rest is None else rest.enough,
+                )
+                if rest is not None:
+                    verdict, distance = rest.verdict, rest.apart
             else:
                 strip = _single(group, key)
             if strip is None:
                 return None
             strips.append(strip)
-            if verdict is Verdict.CUT and key is not None and following is not None:
-                boundaries.append(_cut(group.stop, apart(key, following)))
+            if verdict is Verdict.CUT:
+                boundaries.append(_cut(group.stop, distance))
+        unseen = not last.ended and strips[-1].stop < last.stop
         return Scanned(
             pts=known.pts,
             strips=tuple(strips),
             boundaries=tuple(boundaries),
             end=stretch.high,
-            last_duration=glance.duration,
+            last_duration=shown_for(reel, last) if unseen else glance.duration,
         )
 
-    def _judge(
+    def _judge(self, reel: Reel, group: Group, ends: Ends | None) -> tuple[Verdict, int | None]:
+        """The verdict, and what `last_intra` told, if it was asked."""
+        if ends is None:
+            return Verdict.DOUBT, None
+        sizes = group.measure()
+        if sizes is not None and not group.ended:
+            sizes = replace(sizes, renewal=_UNSEEN * sizes.renewal)
+        verdict, last = judge(ends, sizes, strictness=self._strictness), None
+        if verdict is Verdict.UNSURE:
+            last = last_intra(reel, group)
+            intra = None if last is None else last > int(group.packets[0])
+            verdict = judge(ends, sizes, strictness=self._strictness, asked=True, intra=intra)
+        return verdict, last
+
+    def _rest(
         self,
         reel: Reel,
-        stretch: Stretch,
         group: Group,
-        key: Thumb | None,
+        ends: Ends | None,
         following: Thumb | None,
-    ) -> Verdict:
-        if key is None or following is None or group.high is None:
-            return Verdict.DOUBT
-        spacing, length = stretch.spacing, group.high - int(group.pts[0])
-        spreads = sorted((float(key[0].std()), float(following[0].std())))
-        ends = Ends(
-            apart=apart(key, following),
-            free=spacing.is_early(length),
-            watched=_watched(stretch),
-            due=spacing.is_long(length) and spacing.longs >= _LONGS,
-            plain=spreads[0] < max(_PLAIN, _PLAINER * spreads[1]),
+        intra: int | None,
+    ) -> Rest | None:
+        """What tells when enough of a group was looked at; None where all of it is wanted."""
+        if ends is None:
+            return None
+        rest = Rest(group, ends, following, strictness=self._strictness)
+        if not rest.hopeful:
+            return None
+        rest.ask(last_intra(reel, group) if intra is None else intra)
+        return rest
+
+
+def _ends(
+    stretch: Stretch, group: Group, key: Thumb | None, following: Thumb | None
+) -> Ends | None:
+    """None where one of the key frames cannot be had."""
+    if key is None:
+        return None
+    if not group.ended:
+        # What the end of the source hides is taken for the end of a shot that goes on.
+        return Ends(
+            apart=0.0,
+            free=False,
+            watched=stretch.spacing.watched,
+            due=False,
+            plain=is_plain(key, key),
         )
-        sizes = group.measure()
-        verdict = judge(ends, sizes, strictness=self._strictness)
-        if verdict is Verdict.UNSURE:
-            intra = holds_intra(reel, group)
-            verdict = judge(ends, sizes, strictness=self._strictness, asked=True, intra=intra)
-        return verdict
-
-
-def _watched(stretch: Stretch) -> bool:
-    """Whether the encoder looked for changes of shot, as key frames that came early tell."""
-    spacing = stretch.spacing
-    return spacing.early > _WATCHED * spacing.count
+    if following is None or group.high is None:
+        return None
+    spacing, length = stretch.spacing, group.high - int(group.pts[0])
+    due = spacing.is_long(length) and spacing.limited
+    return Ends(
+        apart=apart(key, following),
+        # Where the encoder lets no group be longer, anything shorter was its own will.
+        free=not due if spacing.limited else spacing.is_early(length),
+        watched=stretch.spacing.watched,
+        due=due,
+        plain=is_plain(key, following),
+    )
 
 
 def _single(group: Group, key: Thumb) -> Strip:

@@ -23,6 +23,14 @@ _SKIPPING = ("h264", "hevc", "mpeg2video", "mpeg4")
 #: Packets behind a group that its last frames may need: more than any decoder holds back.
 _MOST_BEHIND = 64
 
+Enough = Callable[[int, Thumb], bool]
+"""Whether none of the frames behind one, which is shown at these ticks, needs a look."""
+
+
+def never(pts: int, thumb: Thumb) -> bool:
+    """An `Enough` that asks for all frames."""
+    return False
+
 
 class Glance:
     """Looks at frames here and there."""
@@ -61,10 +69,15 @@ class Glance:
         return None
 
     def frames(
-        self, group: Group, wanted: Collection[int] | None, pause: Callable[[], None]
+        self,
+        group: Group,
+        wanted: Collection[int] | None,
+        pause: Callable[[], None],
+        enough: Enough = never,
     ) -> dict[int, Thumb] | None:
         """The frames of a group that are shown at the `wanted` ticks, None for all, and perhaps
-        some more. None where they do not come out as they should."""
+        some more; up to the first with which there are `enough`. None where they do not come out
+        as they should."""
         asked = set(group.pts.tolist() if wanted is None else wanted)
         first, last = int(group.pts[0]), max(asked)
         damage = Damage()
@@ -80,6 +93,9 @@ class Glance:
             if first <= pts <= int(group.pts[-1]):
                 found[pts] = self._reel.thumbs.make(frame)
                 self.duration = frame.duration or self._reel.step
+                if pts in asked and enough(pts, found[pts]):
+                    asked = {each for each in asked if each <= pts}
+                    break
             if pts >= last:
                 break
         return None if damage.count or asked - found.keys() else found

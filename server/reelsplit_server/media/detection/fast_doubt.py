@@ -41,11 +41,15 @@ class Ends:
 #: Less apart than the one between, they do where the encoder does not look for changes: packets
 #: must be nearly even then.
 _SAME, _ALIKE, _OTHER = 0.2, 0.4, 0.6
+#: Further apart than this they are different shots where the packets between are steady: below
+#: these limits of `Sizes.largest`, `spike` and `renewal`. So they are in dark footage.
+_OTHER_STEADY, _STEADY, _RENEWED_STEADY = 0.22, (0.45, 2.2), 0.1
 #: More than this in `Sizes.renewal` may be a gradual change; the second limit is for those that
 #: only the sizes speak against.
-_RENEWED, _RENEWED_ALONE = 0.75, 0.5
-#: With fewer frames between anchors, where there are any, much changes everywhere.
-_BETWEEN = 0.33
+_RENEWED, _RENEWED_ALONE = 0.75, 0.75
+#: With fewer frames between anchors, where there are any, much changes everywhere: it may be
+#: gradual from this `Sizes.renewal` on.
+_BETWEEN, _RENEWED_BETWEEN = 0.33, 0.25
 #: Below both of the first limits of `Sizes.largest` and `spike`, or below the next of `spike`
 #: alone, no picture can hide that leans on no other; below both of the last hardly one.
 _EVEN, _LEVEL, _NEARLY_EVEN = (0.3, 2.2), 1.4, (0.45, 3.2)
@@ -60,22 +64,25 @@ def judge(
     strictness: float = 1.0,
     asked: bool = False,
     intra: bool | None = None,
+    rest: bool = False,
 ) -> Verdict:
     """Judge a group by its two key frames and the `sizes` of its packets.
 
     `strictness` multiplies the distance that different shots have. Once it was `asked` how
     pictures are coded, `intra` is whether one within leans on no other, None where that is not
-    told; the answer is never UNSURE then.
+    told; the answer is never UNSURE then. `rest`: the group is only the end of one, which was not
+    as calm before.
     """
     if sizes is None or ends.plain or intra or sizes.largest > _LARGEST:
         return Verdict.DOUBT
-    if 0 < sizes.between < _BETWEEN:
+    if 0 < sizes.between < _BETWEEN and sizes.renewal > _RENEWED_BETWEEN:
         return Verdict.DOUBT
     if not ends.watched:
         calm = ends.apart < _ALIKE and sizes.renewal < _RENEWED and is_nearly_even(sizes)
         return Verdict.CALM if calm else Verdict.DOUBT
     same = ends.apart < _SAME
-    other = ends.free and ends.apart > _OTHER * strictness
+    steady = not rest and _below(sizes, _STEADY) and sizes.renewal <= _RENEWED_STEADY
+    other = ends.free and ends.apart > (_OTHER_STEADY if steady else _OTHER) * strictness
     alone = ends.due and not (same or other)
     if not (same or other or alone):
         return Verdict.DOUBT

@@ -12,6 +12,7 @@ from reelsplit_server.media.detection.index import Samples
 from reelsplit_server.media.detection.stretches import Stretch
 
 Ints = NDArray[np.int64]
+Floats = NDArray[np.float64]
 
 #: Packets on each side that one is compared with.
 _AROUND = 6
@@ -40,6 +41,30 @@ class Sizes:
     however gradually a picture is replaced, its new parts are coded once."""
     between: float
     """The share of frames that are no anchors."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class Curves:
+    """The same from each anchor but the key frame on, to the end of the group; see `Sizes`."""
+
+    times: Ints
+    """Shape (anchors,): ticks at which they are shown."""
+    largest: Floats
+    spike: Floats
+    renewal: Floats
+    between: float
+
+    def after(self, pts: int) -> Sizes | None:
+        """How evenly what is shown after these ticks was coded; None where no anchor is."""
+        place = int(np.searchsorted(self.times, pts, side="right"))
+        if place == len(self.times):
+            return None
+        return Sizes(
+            largest=float(self.largest[place]),
+            spike=float(self.spike[place]),
+            renewal=float(self.renewal[place]),
+            between=self.between,
+        )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -78,20 +103,29 @@ class Group:
 
     def measure(self) -> Sizes | None:
         """What the sizes tell; None where there are too few packets to compare."""
+        curves = self.curves()
+        return None if curves is None else curves.after(int(self.packets[0]))
+
+    def curves(self, *, blank: bool = False) -> Curves | None:
+        """What the sizes tell, anchor by anchor; None where there are too few packets to compare.
+        `blank`: the key frame shows next to nothing, so that the largest one stands for it."""
         anchors = self.anchors
         key, later = int(self.sizes[0]), self.sizes[1:][anchors[1:]]
         if key <= 0 or len(later) < _FEWEST:
             return None
+        if blank:
+            key = max(key, int(later.max()))
         shares = later / key + _FLOOR
         edge = np.full(_AROUND, np.nan)
         around = _rows(np.concatenate((edge, shares, edge)), 2 * _AROUND + 1)
         around[:, _AROUND] = np.nan
         more = np.maximum(shares - _TWICE * np.quantile(shares, _USUAL), 0.0)
-        rows = _rows(np.concatenate((more, np.zeros(_ROW))), _ROW).sum(axis=1)
-        return Sizes(
-            largest=float(shares.max() - _FLOOR),
-            spike=float((shares / np.nanmedian(around, axis=1)).max()),
-            renewal=float(rows.max()),
+        rows = _rows(np.concatenate((more, np.zeros(_ROW))), _ROW).sum(axis=1)[: len(shares)]
+        return Curves(
+            times=self.packets[1:][anchors[1:]],
+            largest=_ahead(shares - _FLOOR),
+            spike=_ahead(shares / np.nanmedian(around, axis=1)),
+            renewal=_ahead(rows),
             between=1 - float(anchors.mean()),
         )
 
@@ -128,6 +162,11 @@ def groups_of(stretch: Stretch, samples: Samples, pts: Ints) -> Iterator[Group]:
         )
 
 
-def _rows(values: NDArray[np.float64], length: int) -> NDArray[np.float64]:
+def _ahead(values: Floats) -> Floats:
+    """The largest of each value and those after it."""
+    return np.maximum.accumulate(values[::-1])[::-1]
+
+
+def _rows(values: Floats, length: int) -> Floats:
     """All rows of so many neighbours: shape (places, length), a copy."""
     return np.lib.stride_tricks.sliding_window_view(values, length).copy()

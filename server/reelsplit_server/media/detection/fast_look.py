@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from reelsplit_server.media.detection.distances import distance
-from reelsplit_server.media.detection.fast_decoding import Glance
+from reelsplit_server.media.detection.fast_decoding import Enough, Glance
 from reelsplit_server.media.detection.fast_groups import Group
 from reelsplit_server.media.detection.frames import Frames, flat
 from reelsplit_server.media.detection.strip import Strip
@@ -35,17 +35,22 @@ def look(
     *,
     watched: bool,
     eventful: bool,
+    enough: Enough,
 ) -> Strip | None:
     """All frames of a group; those that were left out are mixtures of the ones around them.
     `following` is the next key frame, None where there is none. `watched`: the encoder looks for
     changes of shot; `eventful`: there is likely to be one, so that all frames would be wanted in
-    the end. None where the group cannot be decoded by itself."""
+    the end. Where frames are `enough`, those after them are left. None where the group cannot be
+    decoded by itself."""
     anchors = group.packets[group.anchors]
     if eventful or not glance.can_skip or len(anchors) > _MOST_ANCHORS * len(group.pts):
-        found = glance.frames(group, None, pause)
-        return None if found is None else _filled(group, found, None)
+        found = glance.frames(group, None, pause, enough)
+        return None if found is None else _filled(group, found, None, left=True)
     wanted = set(anchors[anchors >= group.pts[0]].tolist()) & set(group.pts.tolist())
-    found = glance.frames(group, wanted, pause) if wanted else None
+    found = glance.frames(group, wanted, pause, enough) if wanted else None
+    left = found is not None and max(found) < max(wanted)
+    if left:
+        following = None
     if found is not None:
         missing = _missing(group, found, following, _STEP_WATCHED if watched else _STEP)
         if missing:
@@ -54,7 +59,7 @@ def look(
             found = None if more is None else {**more, **found}
     if found is None:
         found = glance.frames(group, None, pause)
-    return None if found is None else _filled(group, found, following)
+    return None if found is None else _filled(group, found, following, left=left)
 
 
 def apart(one: Thumb, other: Thumb) -> float:
@@ -106,8 +111,11 @@ def _mixed(share: float, before: Thumb, after: Thumb) -> Thumb:
     return y, u, v
 
 
-def _filled(group: Group, found: Mapping[int, Thumb], following: Thumb | None) -> Strip:
-    """All frames of the group in a row."""
+def _filled(
+    group: Group, found: Mapping[int, Thumb], following: Thumb | None, *, left: bool = False
+) -> Strip:
+    """All frames of the group in a row; without those behind the last that was found, where these
+    were `left`."""
     strip = StripBuilder(group.first)
     times = group.pts.tolist()
     known = [number for number, pts in enumerate(times) if pts in found]
@@ -118,6 +126,8 @@ def _filled(group: Group, found: Mapping[int, Thumb], following: Thumb | None) -
             before = found[pts]
             place += known[place] == number
             strip.add(pts, before)
+            if place == len(known) and left:
+                break
             continue
         last = known[place - 1] if place else number - 1
         ahead = known[place] if place < len(known) else len(times)

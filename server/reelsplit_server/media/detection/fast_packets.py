@@ -49,23 +49,34 @@ def read_packets(reel: Reel, stretch: Stretch, pause: Callable[[], None]) -> Pac
     return Packets(samples=samples, pts=pts)
 
 
-def holds_intra(reel: Reel, group: Group) -> bool | None:
-    """Whether a picture of a group, other than its key frame, leans on no other. None where that
-    is not told. The group's packets are read, not decoded."""
+def last_intra(reel: Reel, group: Group) -> int | None:
+    """When the last picture of a group is shown that leans on no other, in ticks; the key frame is
+    one. None where that is not told. The group's packets are read, not decoded."""
     damage = Damage()
     packets = reel.enter(group.entry, damage)
     if packets is None:
         return None
     codec, width = reel.stream.codec_context.codec.canonical_name, nal_width(reel.stream)
-    for number, packet in enumerate(packets):
+    last: int | None = None
+    for packet in packets:
         if packet.pts is None:
             return None
         if group.high is not None and packet.pts >= group.high:
             break
         intra = is_intra(codec, bytes(packet), width)
-        if intra is None or (intra and number):
-            return intra
-    return None if damage.count else False
+        if intra is None:
+            return None
+        if intra:
+            last = packet.pts
+    return None if damage.count else last
+
+
+def shown_for(reel: Reel, group: Group) -> int:
+    """Ticks that the last frame of a group is shown for. Packets are read, not decoded."""
+    for packet in reel.enter(group.entry, Damage()) or ():
+        if packet.pts == group.pts[-1]:
+            return packet.duration or reel.step
+    return reel.step
 
 
 def _read(

@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from reelsplit_server.media.declared import missing_bytes
+from reelsplit_server.media.detection.encoder_note import EncoderNote
 from reelsplit_server.media.ebml import OddLayout
 from reelsplit_server.media.matroska import Matroska
 from reelsplit_server.media.mp4_index import read_mp4_index
@@ -57,6 +58,8 @@ class SourceIndex:
     """All packets, where the index tells of single ones."""
     firsts: Ints | None = None
     """Shape (keys,): the place of each key frame among the samples."""
+    note: EncoderNote | None = None
+    """What the encoder says of itself, where the index tells where."""
 
 
 def read_index(file: BinaryIO, facts: SourceFacts) -> SourceIndex | None:
@@ -101,6 +104,7 @@ def _of_mp4(file: BinaryIO, facts: SourceFacts) -> SourceIndex | None:
         pts=pts,
         samples=samples,
         firsts=firsts,
+        note=EncoderNote.read(file, int(index.positions[0]), int(index.sizes[0])),
     )
 
 

@@ -33,14 +33,27 @@ class Spacing:
     """How often it is clearly less."""
     count: int
     """How often one follows another."""
+    watched: bool
+    """Whether the encoder looked for changes of shot and put some of them there."""
+    limited: bool
+    """Whether it allowed no more than the longest, so that this one is no chance."""
 
     @staticmethod
-    def of(keys: NDArray[np.int64]) -> Spacing:
-        """`keys`: rising ticks, shape (keys,)."""
-        gaps = np.diff(keys)
+    def of(index: SourceIndex) -> Spacing:
+        """Of all key frames of a source."""
+        gaps = np.diff(index.keys)
         longest = int(gaps.max(initial=0))
-        longs, early = gaps > _LONG * longest, gaps < _EARLY * longest
-        return Spacing(longest, int(longs.sum()), int(early.sum()), len(gaps))
+        longs = int((gaps > _LONG * longest).sum())
+        early = int((gaps < _EARLY * longest).sum())
+        watched, limited = early > _WATCHED * len(gaps), longs >= _LONGS
+        note = index.note
+        if note is not None and index.firsts is not None and index.samples is not None:
+            firsts = np.append(index.firsts, len(index.samples.pts))
+            # Where groups are longer than it says, the note is not of these packets.
+            most = int(np.diff(firsts).max())
+            if note.watched and most <= note.most:
+                watched, limited = True, limited or most == note.most
+        return Spacing(longest, longs, early, len(gaps), watched, limited)
 
     def is_early(self, gap: int) -> bool:
         """Whether a key frame came clearly sooner than the encoder had to put it."""
@@ -52,8 +65,12 @@ class Spacing:
 
 
 #: Shares of the longest gap; times between frames may vary.
-_LONG, _EARLY = 0.98, 0.9
-NO_SPACING = Spacing(0, 0, 0, 0)
+_LONG, _EARLY = 0.99, 0.9
+#: Encoders that look for changes of shot put more than this share of their key frames there.
+_WATCHED = 0.2
+#: So many gaps between key frames as long as the longest are no chance: the encoder allows no more.
+_LONGS = 4
+NO_SPACING = Spacing(0, 0, 0, 0, watched=False, limited=False)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -109,8 +126,9 @@ def plan_stretches(
     pixels = video.width * video.height
     keys = index.keys[first:stop].tolist()
     begins = [first + place for place in borders(keys, pixels, rate, video.time_base)] or [0]
+    spacing = Spacing.of(index)
     return [
-        _stretch(index, number, begin, following, low if number == 0 else None, high, stop)
+        _stretch(index, number, begin, following, low if number == 0 else None, high, stop, spacing)
         for number, (begin, following) in enumerate(zip_longest(begins, begins[1:]))
     ]
 
@@ -123,6 +141,7 @@ def _stretch(
     low: int | None,
     high: int | None,
     stop: int,
+    spacing: Spacing,
 ) -> Stretch:
     """The stretch from the key frame `begin` up to the one `following`, both places in the index;
     the first one may begin late, at `low`, and the last one end early, at `high`, before the key
@@ -152,5 +171,5 @@ def _stretch(
             int(index.places[begin]) if begin else 0,
             int(index.places[behind]) if behind < len(index.places) else None,
         ),
-        spacing=Spacing.of(index.keys),
+        spacing=spacing,
     )

@@ -118,12 +118,15 @@ def test_nothing_is_nothing() -> None:
 EVEN = Sizes(largest=0.1, spike=1.2, renewal=0.1, between=0.6)
 SPIKED = Sizes(largest=0.8, spike=6.0, renewal=0.3, between=0.6)
 RENEWED = Sizes(largest=0.2, spike=1.5, renewal=0.9, between=0.6)
-RESTLESS = Sizes(largest=0.2, spike=1.2, renewal=0.1, between=0.2)
+RESTLESS = Sizes(largest=0.2, spike=1.2, renewal=0.3, between=0.2)
+BUSY = Sizes(largest=0.2, spike=1.2, renewal=0.3, between=0.6)
+BRISK = Sizes(largest=0.2, spike=1.2, renewal=0.1, between=0.2)
 FREE = Ends(apart=1.0, free=True, watched=True, due=False, plain=False)
 SAME = Ends(apart=0.1, free=False, watched=True, due=False, plain=False)
 LONG = Ends(apart=0.5, free=False, watched=True, due=True, plain=False)
 FIXED = Ends(apart=0.3, free=False, watched=False, due=False, plain=False)
 MOVED = Ends(apart=0.5, free=False, watched=False, due=False, plain=False)
+DARK = Ends(apart=0.3, free=True, watched=True, due=False, plain=False)
 PLAIN = Ends(apart=1.0, free=True, watched=True, due=False, plain=True)
 
 
@@ -148,6 +151,10 @@ PLAIN = Ends(apart=1.0, free=True, watched=True, due=False, plain=True)
         (SAME, SPIKED, True, True, Verdict.DOUBT),
         (FREE, RENEWED, False, None, Verdict.DOUBT),
         (FREE, RESTLESS, False, None, Verdict.DOUBT),
+        (FREE, BRISK, False, None, Verdict.CUT),
+        (DARK, BRISK, False, None, Verdict.CUT),
+        (DARK, RESTLESS, False, None, Verdict.DOUBT),
+        (DARK, SPIKED, True, False, Verdict.DOUBT),
     ],
 )
 def test_judgement(
@@ -156,7 +163,13 @@ def test_judgement(
     assert judge(ends, sizes, asked=asked, intra=intra) is verdict
 
 
+def test_the_end_of_a_restless_group_is_no_steady_one() -> None:
+    assert judge(DARK, EVEN) is Verdict.CUT
+    assert judge(DARK, EVEN, asked=True, intra=False, rest=True) is Verdict.DOUBT
+
+
 def test_the_strict_ask_for_more() -> None:
     ends = Ends(apart=0.7, free=True, watched=True, due=False, plain=False)
-    assert judge(ends, EVEN) is Verdict.CUT
-    assert judge(ends, EVEN, strictness=1.6) is Verdict.DOUBT
+    assert judge(ends, BUSY) is Verdict.CUT
+    assert judge(ends, BUSY, strictness=1.6) is Verdict.DOUBT
+    assert judge(DARK, EVEN, strictness=1.6) is Verdict.DOUBT
