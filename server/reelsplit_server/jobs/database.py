@@ -224,17 +224,17 @@ class Database:
         batch[0].loop.call_soon_threadsafe(self._tell, events, settled)
 
     def _writer(self) -> Connection:
-        """The connection that writes. It is kept, since taking one takes as long as a write, and
-        left after each failure: it may be what failed."""
+        """The connection that writes. It is kept, since taking one takes as long as a write."""
         if self._connection is None:
             self._connection = self._writing.connect()
         return self._connection
 
     def _leave(self) -> None:
+        # Given back, not closed: what SQLite's readers share goes with the last connection, and
+        # cannot be made again on a full disk. One that is broken is not given out again.
         connection, self._connection = self._connection, None
         if connection is not None:
             with suppress(SQLAlchemyError):
-                connection.invalidate()
                 connection.close()
 
     def _tell(self, events: list[StoredEvent], settled: list[_Settled]) -> None:
