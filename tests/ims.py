@@ -12,8 +12,8 @@ from pathlib import Path
 from typing import Any
 
 from tests.keys import new_key
+from tests.ports import free_ports
 from tests.server import Served, served
-from tests.services import Service, free_ports
 
 KEY_ID, SECRET = "testAccessKeyId", "testAccessKeySecret"
 _PATIENCE = 120.0
@@ -27,19 +27,6 @@ class ImsServed:
     """HOST:PORT of the IMS face."""
     grpc: Served
     token: str
-
-
-def s3(service: Service, *buckets: str) -> dict[str, Any]:
-    """A store's settings."""
-    return {
-        "kind": "s3",
-        "endpoint": service.endpoint,
-        "region": "us-east-1",
-        "addressing": "path",
-        "access_key_id": service.access_key,
-        "secret_access_key": service.secret_key,
-        "buckets": list(buckets),
-    }
 
 
 @contextmanager

@@ -10,6 +10,8 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
+from tests.patience import PATIENCE
+
 
 class Proxy:
     """Passes bytes between clients and ``target``, a ``host:port``. Knows nothing of HTTP but that
@@ -59,7 +61,7 @@ class Proxy:
         self._listener.close()
         self.cut()
         for thread in self._threads:
-            thread.join(20)
+            thread.join(PATIENCE)
             assert not thread.is_alive()
 
     def _start(self, work: Callable[..., None], *arguments: object) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import os
 import signal
 import subprocess
@@ -10,16 +11,15 @@ import sys
 import threading
 import time
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Self
 
 from reelsplit_server.composition import running
 from reelsplit_server.settings import Settings
-
-_PATIENCE = 90.0
-"""Seconds that a start or an end may take on a busy machine."""
+from tests.patience import PATIENCE
+from tests.ports import free_ports
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,7 +58,7 @@ def served(folder: Path, **settings: Any) -> Iterator[Served]:
 
     thread = threading.Thread(target=work, name="server")
     thread.start()
-    assert ready.wait(_PATIENCE)
+    assert ready.wait(PATIENCE)
     if isinstance(told[-1], BaseException):
         thread.join()
         raise told[-1]
@@ -66,7 +66,7 @@ def served(folder: Path, **settings: Any) -> Iterator[Served]:
         yield Served(told[1], root, data)
     finally:
         told[0].call_soon_threadsafe(stop.set)
-        thread.join(_PATIENCE)
+        thread.join(PATIENCE)
         assert not thread.is_alive()
         if isinstance(told[-1], BaseException):
             raise told[-1]
@@ -82,7 +82,8 @@ class ServerProcess:
         self.environment = dict(environment or {})
         self.root = folder / "root"
         self.root.mkdir(exist_ok=True)
-        self.listen = "127.0.0.1:0"
+        # Kept over restarts, so none of those that the system gives to clients meanwhile.
+        self.listen = f"127.0.0.1:{free_ports(1)[0]}"
         self.process: subprocess.Popen[bytes] | None = None
 
     @property
@@ -92,6 +93,15 @@ class ServerProcess:
     @property
     def log(self) -> str:
         return (self.folder / "log").read_text()
+
+    @property
+    def lines(self) -> list[dict[str, Any]]:
+        """What it logged, without what others wrote and what is half since it was killed."""
+        found = []
+        for line in self.log.splitlines():
+            with suppress(ValueError):
+                found.append(json.loads(line))
+        return [line for line in found if isinstance(line, dict)]
 
     @property
     def pid(self) -> int:
@@ -127,13 +137,13 @@ class ServerProcess:
         """Ask it to stop; answers its exit code."""
         assert self.process is not None
         self.process.send_signal(signal.SIGTERM)
-        return self.process.wait(_PATIENCE)
+        return self.process.wait(PATIENCE)
 
     def kill(self) -> None:
         """End it at once, as the kernel does."""
         assert self.process is not None
         self.process.kill()
-        self.process.wait(_PATIENCE)
+        self.process.wait(PATIENCE)
 
     def __enter__(self) -> Self:
         return self.start()
@@ -143,7 +153,7 @@ class ServerProcess:
             self.kill()
 
 
-def wait_for(done: Any, patience: float = _PATIENCE) -> None:
+def wait_for(done: Any, patience: float = PATIENCE) -> None:
     """Wait until something is so; fails when it takes too long."""
     deadline = time.monotonic() + patience
     while not done():

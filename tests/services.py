@@ -4,10 +4,8 @@ from __future__ import annotations
 
 import json
 import os
-import random
 import secrets
 import signal
-import socket
 import subprocess
 import sys
 import time
@@ -22,8 +20,9 @@ import trustme
 from botocore.config import Config
 from botocore.exceptions import BotoCoreError, ClientError
 
-_PATIENCE = 60.0
-"""Seconds that a start may take on a busy machine."""
+from tests.patience import PATIENCE
+from tests.ports import free_ports
+
 _TRIES = 4
 """How often a start is tried on other ports, since others may take those that were free."""
 _PROBE = "reelsplit-probe"
@@ -80,6 +79,18 @@ class Service:
             self._api = self.client()
         return self._api
 
+    def settings(self, *buckets: str, endpoint: str | None = None) -> dict[str, Any]:
+        """What tells a Reelsplit server of it; by another way where an endpoint is given."""
+        return {
+            "kind": "s3",
+            "endpoint": endpoint or self.endpoint,
+            "region": "us-east-1",
+            "addressing": "path",
+            "access_key_id": self.access_key,
+            "secret_access_key": self.secret_key,
+            "buckets": list(buckets),
+        }
+
     def bucket(self, name: str) -> str:
         """Make a bucket, unless it is there; answers its name."""
         with suppress(*_there(self.api)):
@@ -115,7 +126,7 @@ class Service:
         if self._process is not None:
             with suppress(ProcessLookupError):
                 os.killpg(self._process.pid, signal.SIGKILL)
-            self._process.wait(_PATIENCE)
+            self._process.wait(PATIENCE)
             self._process = None
 
     def restart(self) -> None:
@@ -124,7 +135,7 @@ class Service:
         self.start()
 
     def _wait(self) -> None:
-        deadline = time.monotonic() + _PATIENCE
+        deadline = time.monotonic() + PATIENCE
         last: Exception | None = None
         while time.monotonic() < deadline:
             if self._process is None or self._process.poll() is not None:
@@ -227,27 +238,6 @@ def _user(name: str) -> tuple[str, str]:
     """An access key and a secret. The secret is a new one, so that no other run's server, which
     took a port in between, is mistaken for this one."""
     return f"AKIA{name}", f"sekret-{secrets.token_hex(8)}"
-
-
-def free_ports(count: int) -> list[int]:
-    """Ports that nobody listens on, and neither on those 10,000 above, which SeaweedFS opens
-    too. All lie below those that the system gives to clients."""
-    found: list[int] = []
-    while len(found) < count:
-        port = random.randrange(11_000, 22_000)
-        if port not in found and _is_free(port) and _is_free(port + 10_000):
-            found.append(port)
-    return found
-
-
-def _is_free(port: int) -> bool:
-    with socket.socket() as probe:
-        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        try:
-            probe.bind(("127.0.0.1", port))
-        except OSError:
-            return False
-    return True
 
 
 def _running(make: Callable[[], Service]) -> Iterator[Service]:

@@ -11,7 +11,6 @@ import pytest
 from tests.crash.kinds import make_film
 from tests.crash.launching import Launcher, QuickServer, launcher
 from tests.crash.load import TOKENS
-from tests.services import Service, free_ports
 
 
 @pytest.fixture(scope="module")
@@ -35,8 +34,6 @@ class Site:
         }
         flags = ("--workers", "2", "--grace", "1")
         made = QuickServer(self.launcher, self.folder, *flags, **given, **environment)
-        # Below those ports that the system gives to clients: one of them could take it meanwhile.
-        made.listen = f"127.0.0.1:{free_ports(1)[0]}"
         make_film(made.root / "film.mp4")
         return made
 
@@ -44,18 +41,3 @@ class Site:
 @pytest.fixture
 def site(tmp_path: Path, launching: Launcher) -> Site:
     return Site(tmp_path, launching)
-
-
-def store(service: Service, bucket: str, endpoint: str | None = None) -> dict[str, Any]:
-    """The settings of a store with one bucket."""
-    return {
-        "main": {
-            "kind": "s3",
-            "endpoint": endpoint or service.endpoint,
-            "region": "us-east-1",
-            "addressing": "path",
-            "access_key_id": service.access_key,
-            "secret_access_key": service.secret_key,
-            "buckets": [bucket],
-        }
-    }

@@ -196,11 +196,11 @@ def nothing_else_lies_in_the_stores(load: Load) -> None:
         names = wanted[place.folder]
         # Behind what a dead server left it is cleared up soon, not at once.
         with suppress(AssertionError):
-            wait_for(lambda place=place, names=names: place.everything() <= names, 20)
+            wait_for(lambda place=place, names=names: place.everything() <= names)
         left, missing = place.everything() - names, names - place.everything()
         assert not left, f"these lie there, and nothing lists them: {left}"
         assert not missing, f"these are listed, and do not lie there: {missing}"
-        wait_for(lambda place=place: not place.uploads(), 20)
+        wait_for(lambda place=place: not place.uploads())
 
 
 def _published(load: Load, job: Tracked) -> dict[str, tuple[int, Segment | None]]:
@@ -234,10 +234,10 @@ def each_export_is_one_asset(load: Load) -> None:
 
 def nothing_of_dead_servers_is_left(server: QuickServer) -> None:
     """No process, no working file, no temporary one."""
-    wait_for(lambda: not server.stray(), 30)
+    wait_for(lambda: not server.stray())
     scratch = server.folder / "data" / "scratch"
     # What stays is the socket of the server that runs.
-    wait_for(lambda: [path.name for path in scratch.iterdir()] == ["s"], 30)
+    wait_for(lambda: [path.name for path in scratch.iterdir()] == ["s"])
     left = sorted(path.name for path in server.temporary.iterdir())
     assert len(left) <= 1, f"left by dead servers: {left}"
 

@@ -7,8 +7,11 @@ import dataclasses
 import random
 import threading
 import time
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from itertools import cycle
+
+import pytest
 
 from reelsplit import (
     Client,
@@ -22,10 +25,12 @@ from reelsplit import (
     SegmentChanged,
     SegmentState,
     SourceOpened,
+    channel,
 )
 from reelsplit.watching import TERMINAL
 from tests.crash.kinds import LASTING, PASSING, Kind, Wanted, Where
 from tests.crash.places import Place
+from tests.patience import PATIENCE
 from tests.server import wait_for
 
 STUBBORN = RetryPolicy(attempts=10_000, initial=0.05, maximum=0.3)
@@ -76,10 +81,11 @@ class Load:
         self.jobs: list[Tracked] = []
         self.all: dict[str, list[JobEvent]] = {principal: [] for principal in WATCHED}
         """What watchers of all jobs were told, for each caller."""
-        self.clients: Mapping[str, Client] = {
-            principal: Client(address, token=token, timeout=_END, retry=STUBBORN)
-            for principal, token in TOKENS.items()
-        }
+        with _connecting_soon():
+            self.clients: Mapping[str, Client] = {
+                principal: Client(address, token=token, timeout=_END, retry=STUBBORN)
+                for principal, token in TOKENS.items()
+            }
         self._source, self._dice, self._most = source, dice, most
         self._kinds: list[tuple[str, Kind]] = []
         turns, others, callers = cycle(lasting), cycle(passing), cycle(WATCHED)
@@ -133,7 +139,7 @@ class Load:
             assert not thread.is_alive(), f"not ended: {[job.label for job in self._open()]}"
         self.check()
         for principal in WATCHED:
-            wait_for(lambda principal=principal: not self._untold(principal), 60)
+            wait_for(lambda principal=principal: not self._untold(principal))
         self._end_watches()
         self.check()
 
@@ -146,7 +152,7 @@ class Load:
         for stream in self._watches:
             stream.close()
         for thread in self._others:
-            thread.join(20)
+            thread.join(PATIENCE)
             assert not thread.is_alive()
 
     def __enter__(self) -> Load:
@@ -158,7 +164,7 @@ class Load:
         for client in self.clients.values():
             client.close()
         for thread in self._lives:
-            thread.join(20)
+            thread.join(PATIENCE)
 
     # --- Within ----------------------------------------------------------------------------
 
@@ -249,6 +255,20 @@ class Load:
         """Whether a watcher of all jobs has still to be told of the end of one."""
         ended = {event.job_id for event in self.all[principal] if _ended([event])}
         return any(job.principal == principal and job.job_id not in ended for job in self.jobs)
+
+
+@contextmanager
+def _connecting_soon() -> Iterator[None]:
+    """Clients that are made within the block never wait long before they connect again: these
+    servers are never away for long, and killed so often that most of the time would be waited."""
+    usual, longest = channel._options, "grpc.max_reconnect_backoff_ms"
+
+    def options(*, loopback: bool) -> Sequence[tuple[str, int | str]]:
+        return tuple((dict(usual(loopback=loopback)) | {longest: 300}).items())
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(channel, "_options", options)
+        yield
 
 
 def _ended(events: Sequence[JobEvent]) -> bool:

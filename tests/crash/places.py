@@ -120,8 +120,18 @@ def checksum(data: bytes) -> str:
     return "sha256:" + hashlib.sha256(data).hexdigest()
 
 
+_NUMBERS: dict[str, list[int]] = {}
+
+
 def numbers(data: bytes) -> list[int]:
-    """The frames of a video."""
+    """The frames of a video. Most segments are the same as others, and are decoded once."""
+    key = checksum(data)
+    if key not in _NUMBERS:
+        _NUMBERS[key] = _read(data)
+    return _NUMBERS[key]
+
+
+def _read(data: bytes) -> list[int]:
     with tempfile.NamedTemporaryFile(suffix=".mp4") as file:
         file.write(data)
         file.flush()

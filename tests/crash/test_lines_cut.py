@@ -7,7 +7,7 @@ import threading
 import pytest
 
 from tests.crash.chance import PATIENCE, TURNS, dice
-from tests.crash.conftest import Site, store
+from tests.crash.conftest import Site
 from tests.crash.invariants import check_all
 from tests.crash.load import Load
 from tests.crash.places import Bucket
@@ -22,7 +22,8 @@ def test_lines_that_are_cut_and_slow_lose_nothing(site: Site, seaweed: Service) 
     pieces = Bucket(seaweed, "cut-lines")
     host = seaweed.endpoint.partition("://")[2]
     with proxied(host) as behind:
-        server = site.server(store(seaweed, "cut-lines", behind.endpoint))
+        stores = {"main": seaweed.settings("cut-lines", endpoint=behind.endpoint)}
+        server = site.server(stores)
         film = f"{pieces.folder}/film.mp4"
         pieces.put(film, (server.root / "film.mp4").read_bytes())
         with server, proxied(server.address) as before:

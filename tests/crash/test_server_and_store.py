@@ -7,7 +7,7 @@ import re
 import pytest
 
 from tests.crash.chance import CRASHES, PATIENCE, dice
-from tests.crash.conftest import Site, store
+from tests.crash.conftest import Site
 from tests.crash.invariants import check_all
 from tests.crash.killing import kill_often
 from tests.crash.load import MOMENTS, Load
@@ -30,7 +30,8 @@ def test_a_server_that_is_killed_leaves_its_store_clean(site: Site, seaweed: Ser
     chance = dice("store")
     pieces = Bucket(seaweed, "killed-servers")
     with proxied(seaweed.endpoint.partition("://")[2]) as between:
-        server = site.server(store(seaweed, "killed-servers", between.endpoint))
+        stores = {"main": seaweed.settings("killed-servers", endpoint=between.endpoint)}
+        server = site.server(stores)
         film = f"{pieces.folder}/film.mp4"
         pieces.put(film, (server.root / "film.mp4").read_bytes())
         with server, Load(server.address, film, [pieces], chance) as load:

@@ -355,22 +355,22 @@ def test_keys_change_while_the_server_runs(tmp_path: Path) -> None:
                 return False
 
             made = new_key(server.data, "alice")
-            wait_for(shut, 30)
+            wait_for(shut)
         with Client(server.address, token=made.token, retry=ONCE) as alice:
             assert list(alice.list()) == []
             events = iter(alice.watch_jobs())
             next(events)
             other = new_key(server.data, "alice")
             with Client(server.address, token=other.token, retry=ONCE) as second:
-                wait_for(lambda: not _refused(second), 30)
+                wait_for(lambda: not _refused(second))
                 disable_key(server.data, made.key.key_id)
-                wait_for(lambda: _refused(alice), 30)
+                wait_for(lambda: _refused(alice))
                 # The watch that was open before tells nothing more.
                 second.submit(str(server.root / "missing.mp4"), every(1))
                 with pytest.raises(UnauthenticatedError):
                     next(events)
                 disable_key(server.data, other.key.key_id)
-                wait_for(lambda: _refused(second), 30)
+                wait_for(lambda: _refused(second))
         with Client(server.address, retry=ONCE) as nobody:
             # Without an active key the door stays shut.
             assert _refused(nobody)
@@ -382,7 +382,7 @@ def test_the_first_key_ends_what_was_open_before(tmp_path: Path) -> None:
         next(events)
         # Accepted while the door was open; it tells of itself behind the key.
         made = new_key(server.data, "local")
-        wait_for(lambda: _refused(nobody), 30)
+        wait_for(lambda: _refused(nobody))
         with Client(server.address, token=made.token, retry=ONCE) as mine:
             mine.submit(str(server.root / "missing.mp4"), every(1))
             with pytest.raises(UnauthenticatedError):
@@ -418,7 +418,7 @@ def test_keys_of_a_file_change_while_the_server_runs(tmp_path: Path) -> None:
             next(events)
             # Another token for the same key: the one before is nobody's, and neither is its watch.
             write(_entry("alice", "c" * 40), _entry("bob", second, 'permissions = ["read"]'))
-            wait_for(lambda: not _refused(bob), 30)
+            wait_for(lambda: not _refused(bob))
             assert _refused(alice)
             with Client(server.address, token="c" * 40, retry=ONCE) as again:
                 again.submit(str(server.root / "missing.mp4"), every(1))
@@ -433,7 +433,7 @@ def test_keys_of_a_file_change_while_the_server_runs(tmp_path: Path) -> None:
             assert not _refused(bob)
             # An empty one lets nobody in.
             write("")
-            wait_for(lambda: _refused(bob), 30)
+            wait_for(lambda: _refused(bob))
             with Client(server.address, retry=ONCE) as nobody:
                 assert _refused(nobody)
 
@@ -551,7 +551,7 @@ def test_certificates_are_exchanged_while_the_server_runs(tmp_path: Path) -> Non
             assert _answers(server.address, _trusting(old))
             (tmp_path / "key.pem").write_bytes(good)
             _write(tmp_path, new, "second")
-            wait_for(lambda: _answers(server.address, _trusting(new)), 30)
+            wait_for(lambda: _answers(server.address, _trusting(new)))
             assert not _answers(server.address, _trusting(old))
             # Connections that are open go on.
             before.list_page()

@@ -83,7 +83,7 @@ def test_addresses_inside_are_refused_at_once(tmp_path: Path) -> None:
         client.submit(film, every(1), notify_url=receiver.url.replace("127.0.0.1", "localhost"))
         with pytest.raises(InvalidRequestError):
             client.submit(film, every(1), notify_segments=True)
-        wait_for(lambda: b"may not be called" in _kept(server.data), 30)
+        wait_for(lambda: b"may not be called" in _kept(server.data))
         assert receiver.calls == []
 
 
@@ -105,7 +105,7 @@ def test_a_killed_server_tells_everything_when_it_is_back(
         receiver.start()
         process.start()
         told = receiver.wait(len(waiting))
-        wait_for(lambda: not _listed(process, capsys, "--waiting"), 30)
+        wait_for(lambda: not _listed(process, capsys, "--waiting"))
         receiver.stop()
     assert sorted(call.json["MessageBody"]["JobId"] for call in told) == sorted(
         job.job_id for job in jobs
@@ -121,7 +121,7 @@ def test_what_is_given_up_is_listed(tmp_path: Path, capsys: pytest.CaptureFixtur
         with process, Client(process.address, timeout=60) as client:
             film = str(process.root / "missing.mp4")
             job = client.submit(film, every(1), notify_url=receiver.url)
-            wait_for(lambda: _listed(process, capsys), 30)
+            wait_for(lambda: _listed(process, capsys))
             (entry,) = _listed(process, capsys)
         assert len(receiver.calls) == 3
     assert (entry["job"], entry["tries"]) == (job.job_id, 3)

@@ -428,7 +428,7 @@ def test_watches_are_limited_apart_from_calls_and_given_back(narrow: Served) -> 
                 return False
             return True
 
-        wait_for(free, 30)
+        wait_for(free)
 
 
 def test_what_a_server_takes_is_limited(narrow: Served) -> None:

@@ -17,8 +17,9 @@ import pytest
 
 from reelsplit import Client, JobState, every
 from tests.compose import services
+from tests.ports import free_ports
 from tests.server import served, wait_for
-from tests.services import binary, free_ports
+from tests.services import binary
 
 BIN = Path(sys.executable).parent
 

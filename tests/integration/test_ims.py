@@ -37,7 +37,6 @@ from tests.ims import (
     ims_served,
     received,
     results,
-    s3,
     submission,
     submit,
 )
@@ -102,7 +101,7 @@ def server(
     tmp_path_factory: pytest.TempPathFactory, seaweed: Service, footage: Bucket, pieces: Bucket
 ) -> Iterator[ImsServed]:
     aliases = {"oss://test-bucket": f"s3://{IN}"}
-    stores = {"main": {**s3(seaweed, IN, OUT), "endpoint_aliases": [ENDPOINT]}}
+    stores = {"main": {**seaweed.settings(IN, OUT), "endpoint_aliases": [ENDPOINT]}}
     folder = tmp_path_factory.mktemp("ims")
     new_key(folder / "data", "other", key_id=OTHER, secret=SECRET)
     new_key(folder / "data", key_id=READER, secret=SECRET, permissions=[Permission.READ])

@@ -18,8 +18,8 @@ from reelsplit_server.composition import StartError
 from reelsplit_server.settings import Settings
 from tests.ims import KEY_ID, SECRET, ice
 from tests.keys import disable_key, new_key
+from tests.ports import free_ports
 from tests.server import served, wait_for
-from tests.services import free_ports
 
 # The SDK asks for the time in a way that newer versions of Python warn of.
 pytestmark = pytest.mark.filterwarnings("ignore:.*utcnow:DeprecationWarning")
@@ -69,12 +69,12 @@ def test_keys_of_a_file_sign(tmp_path: Path) -> None:
     with served(tmp_path, **settings):
         assert code(KEY_ID) is None
         write("another.key", f'secret = "{SECRET}"')
-        wait_for(lambda: code("another.key") is None, 30)
+        wait_for(lambda: code("another.key") is None)
         assert code(KEY_ID) == "InvalidAccessKeyId.NotFound"
         write("another.key", f'secret = "{SECRET}"\ndisabled = true')
-        wait_for(lambda: code("another.key") == "InvalidAccessKeyId.Inactive", 30)
+        wait_for(lambda: code("another.key") == "InvalidAccessKeyId.Inactive")
         write("another.key", 'certificate = "somebody"')
-        wait_for(lambda: code("another.key") == "SignatureDoesNotMatch", 30)
+        wait_for(lambda: code("another.key") == "SignatureDoesNotMatch")
 
 
 def test_an_address_that_is_taken(tmp_path: Path) -> None:
@@ -142,7 +142,7 @@ def test_over_tls(tmp_path: Path, asks: bool) -> None:
                     return ask(anew) == (400, "MissingParameter")
                 return False
 
-            wait_for(exchanged, 30)
+            wait_for(exchanged)
             with pytest.raises(ssl.SSLError):
                 ask(context)
 

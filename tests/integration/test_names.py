@@ -44,15 +44,7 @@ def names(
         seaweed.bucket(bucket)
     for name in NAMES:
         seaweed.api.put_object(Bucket=IN, Key=f"in//{name}.mp4", Body=clip.read_bytes())
-    main: dict[str, Any] = {
-        "kind": "s3",
-        "endpoint": seaweed.endpoint,
-        "region": "us-east-1",
-        "addressing": "path",
-        "access_key_id": seaweed.access_key,
-        "secret_access_key": seaweed.secret_key,
-        "buckets": [IN, OUT],
-    }
+    main = seaweed.settings(IN, OUT)
     aliases = {"oss://old-names": f"s3://{IN}", "oss://old-named": f"s3://{OUT}"}
     folder = tmp_path_factory.mktemp("names")
     with served(folder, stores={"main": main}, bucket_aliases=aliases) as made:

@@ -22,6 +22,7 @@ from reelsplit.v1 import job_service_pb2 as pb
 from reelsplit.v1.job_service_pb2_grpc import JobServiceStub
 from reelsplit.wire import to_message
 from tests.disks import small_disk
+from tests.patience import PATIENCE
 from tests.server import ServerProcess, alive, processes_below, wait_for
 
 SERVING = health_pb2.HealthCheckResponse.SERVING
@@ -165,8 +166,8 @@ def test_a_server_that_drains_takes_no_work_and_a_second_signal_ends_it(
             # What runs goes on for as long as it may.
             assert job.get().state is JobState.RUNNING
             server.process.send_signal(signal.SIGTERM)
-            assert server.process.wait(20) == -signal.SIGTERM
-        wait_for(lambda: not any(alive(pid) for pid in below), 20)
+            assert server.process.wait(PATIENCE) == -signal.SIGTERM
+        wait_for(lambda: not any(alive(pid) for pid in below))
         server.start()
         with Client(server.address, timeout=60) as client:
             assert client.cancel(job.job_id).state is JobState.CANCELLED

@@ -28,6 +28,7 @@ from reelsplit import (
 )
 from reelsplit_server.jobs.grouping import MOST
 from tests.clips import read_numbers
+from tests.patience import PATIENCE
 from tests.server import ServerProcess, alive, processes_below, wait_for, workers_of
 
 SLOW = VideoEncoding(preset="medium", crf=0)
@@ -108,8 +109,8 @@ def test_a_server_that_is_told_to_stop_drains_and_the_next_goes_on(
         assert next(health).status == health_pb2.HealthCheckResponse.SERVING
         process.process.send_signal(signal.SIGTERM)  # type: ignore[union-attr]
         assert next(health).status == health_pb2.HealthCheckResponse.NOT_SERVING
-        assert process.process.wait(60) == 0  # type: ignore[union-attr]
-    wait_for(lambda: not any(alive(pid) for pid in workers), 20)
+        assert process.process.wait(PATIENCE) == 0  # type: ignore[union-attr]
+    wait_for(lambda: not any(alive(pid) for pid in workers))
     assert "Traceback" not in process.log
     process.start()
     watched.check()
@@ -123,7 +124,7 @@ def test_a_server_that_is_killed_leaves_no_worker_and_the_next_goes_on(
     below = processes_below(process.pid)
     assert len(workers_of(process.pid)) == 2
     process.kill()
-    wait_for(lambda: not any(alive(pid) for pid in below), 20)
+    wait_for(lambda: not any(alive(pid) for pid in below))
     process.start()
     watched.check()
 
@@ -145,7 +146,7 @@ def test_a_second_server_on_the_same_folder_is_refused(process: ServerProcess) -
     with pytest.raises(AssertionError, match="another server uses the data folder"):
         second.start()
     assert second.process is not None
-    assert second.process.wait(30) == 1
+    assert second.process.wait(PATIENCE) == 1
     with Client(process.address) as client:
         assert list(client.list()) == []
 
@@ -158,7 +159,7 @@ def test_a_port_that_is_taken_is_told(process: ServerProcess, tmp_path: Path) ->
     with pytest.raises(AssertionError, match="cannot listen on"):
         second.start()
     assert second.process is not None
-    assert second.process.wait(30) == 1
+    assert second.process.wait(PATIENCE) == 1
     assert "Traceback" not in second.log
 
 

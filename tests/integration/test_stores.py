@@ -108,20 +108,8 @@ def prefix(request: pytest.FixtureRequest) -> str:
     return "".join(c if c.isalnum() else "_" for c in request.node.name)
 
 
-def store(service: Service, endpoint: str | None = None) -> dict[str, Any]:
-    return {
-        "kind": "s3",
-        "endpoint": endpoint or service.endpoint,
-        "region": "us-east-1",
-        "addressing": "path",
-        "access_key_id": service.access_key,
-        "secret_access_key": service.secret_key,
-        "buckets": [IN, OUT],
-    }
-
-
 def stores(service: Service, endpoint: str | None = None) -> dict[str, Any]:
-    return {"main": store(service, endpoint)}
+    return {"main": service.settings(IN, OUT, endpoint=endpoint)}
 
 
 def environment(stores: Mapping[str, Mapping[str, Any]], **settings: str) -> dict[str, str]:
@@ -511,7 +499,7 @@ def test_a_restart_with_other_settings_says_what_is_no_longer_allowed(
                 job = client.submit(f"s3://{IN}/films/clip.mp4", ranges((0, 1)), template)
                 assert proxy.held.wait(120)
                 server.kill()
-                fewer = {"main": {**store(seaweed), "buckets": [OUT]}}
+                fewer = {"main": seaweed.settings(OUT)}
                 server.environment = environment(fewer)
                 server.start()
                 assert finished(job).state is JobState.FAILED

@@ -168,7 +168,7 @@ def watcher() -> Iterator[list[subprocess.Popen[bytes]]]:
 def test_a_watcher_that_vanishes_is_noticed(
     tmp_path: Path, watcher: list[subprocess.Popen[bytes]]
 ) -> None:
-    limits = {"max_watches": 1, "keepalive": 1, "keepalive_timeout": 1}
+    limits = {"max_watches": 1, "keepalive": 1, "keepalive_timeout": 5}
     with served(tmp_path, **limits) as server, grpc.insecure_channel(server.address) as channel:
         command = [sys.executable, "-c", WATCHER, server.address]
         process = subprocess.Popen(command, stdout=subprocess.PIPE)
@@ -182,13 +182,16 @@ def test_a_watcher_that_vanishes_is_noticed(
             try:
                 next(call)
             except grpc.RpcError:
-                return call.code() is not grpc.StatusCode.RESOURCE_EXHAUSTED
+                code, refused = call.code(), grpc.StatusCode.RESOURCE_EXHAUSTED
+                # On a busy machine it may be this connection that was silent for too long.
+                assert code in (refused, grpc.StatusCode.UNAVAILABLE)
+                return False
             call.cancel()
             return True
 
         # It lives, and is left alone for longer than the times above.
-        time.sleep(3)
+        time.sleep(7)
         assert not accepted()
         # From now on nobody answers; the connection stays, as when a cable is pulled.
         process.send_signal(signal.SIGSTOP)
-        wait_for(accepted, 30)
+        wait_for(accepted)

@@ -390,15 +390,7 @@ class Ends:
 
 
 def stores_of(seaweed: Service, front: Front, gcs: Front, bad_ca: Path) -> dict[str, Any]:
-    main = {
-        "kind": "s3",
-        "endpoint": front.recorder.endpoint,
-        "region": "us-east-1",
-        "addressing": "path",
-        "access_key_id": seaweed.access_key,
-        "secret_access_key": seaweed.secret_key,
-        "buckets": [IN, OUT, NONE],
-    }
+    main = seaweed.settings(IN, OUT, NONE, endpoint=front.recorder.endpoint)
     reader, secret = seaweed.reader
     real = {**main, "endpoint": seaweed.endpoint}
     keyless = {name: value for name, value in real.items() if not name.endswith("access_key")}

@@ -14,12 +14,13 @@ import numpy as np
 from av.video.frame import VideoFrame
 from av.video.reformatter import VideoReformatter
 from numpy.typing import NDArray
-from scenedetect.scene_manager import compute_downscale_factor
 
 from reelsplit_server.media.errors import MediaError
 
 Picture = NDArray[np.uint8]
 Crop = tuple[int, int, int, int]
+_WIDTH = 256
+"""The library's own: the longer side of a picture that is scaled down."""
 
 
 class PictureMaker:
@@ -77,7 +78,7 @@ def _factor(
             1 + min(crop[0] + crop[2], size[0]) - crop[0],
             1 + min(crop[1] + crop[3], size[1]) - crop[1],
         )
-    return float(compute_downscale_factor(max(area)))
+    return max(1.0, max(area) / _WIDTH)
 
 
 def _pixels(frame: VideoFrame) -> Picture:

@@ -7,19 +7,20 @@ from bisect import bisect_left
 from fractions import Fraction
 from typing import Any
 
-from scenedetect.common import FrameTimecode, Timecode
-from scenedetect.detector import FlashFilter, SceneDetector
-from scenedetect.detectors import (
-    AdaptiveDetector,
-    ContentDetector,
-    HashDetector,
-    HistogramDetector,
-    ThresholdDetector,
-)
-
 from reelsplit_server.media.bgr import Picture
 from reelsplit_server.media.errors import MediaError
 from reelsplit_server.media.metrics import Measured, Metrics
+from reelsplit_server.media.pyscenedetect import (
+    AdaptiveDetector,
+    ContentDetector,
+    FlashFilter,
+    FrameTimecode,
+    HashDetector,
+    HistogramDetector,
+    SceneDetector,
+    ThresholdDetector,
+    Timecode,
+)
 from reelsplit_server.media.shot_settings import (
     AdaptiveSettings,
     ContentSettings,

@@ -6,7 +6,7 @@ import math
 from collections import deque
 from collections.abc import Callable, Mapping, Sequence
 
-from scenedetect.common import FrameTimecode
+from reelsplit_server.media.pyscenedetect import FrameTimecode
 
 Measured = Callable[[int, Sequence[int], Mapping[str, Sequence[float]]], None]
 """Hears the first of some frames that follow each other, counted from 0 over those that were shown,

@@ -14,7 +14,7 @@ from alembic.autogenerate import compare_metadata
 from alembic.config import Config
 from alembic.migration import MigrationContext
 from sqlalchemy import text
-from sqlalchemy.exc import IntegrityError
+from sqlalchemy.exc import IntegrityError, OperationalError
 
 from reelsplit import JobState
 from reelsplit_server.jobs.database import (
@@ -219,6 +219,22 @@ async def test_a_caller_that_goes_away_does_not_take_its_write_back(keep: Kept) 
     await asyncio.wait_for(first, PATIENCE)
     await keep.database.write(lambda _: None)
     assert await _names(keep) == ["mine"]
+
+
+async def test_what_readers_share_outlives_writers_that_fail(keep: Kept) -> None:
+    """On a disk that is full it could not be made again."""
+
+    def fail(_: Transaction) -> None:
+        raise OperationalError("", {}, sqlite3.OperationalError("disk I/O error"))
+
+    job = await keep.add()
+    assert isinstance(keep.path, Path)
+    shared = keep.path.with_name(f"{keep.path.name}-shm")
+    for _ in range(4):
+        with pytest.raises(StoreUnavailableError):
+            await keep.database.write(fail)
+        assert shared.exists()
+    assert (await keep.store.get(None, job.job_id)).job_id == job.job_id
 
 
 async def test_closing_finishes_what_was_handed_in(tmp_path: Path) -> None:
