@@ -6,8 +6,21 @@ from typing import Any
 
 import pytest
 
-from reelsplit import Client
-from tests.unit.client.scripted import QUICK, Scripted, driven, serving
+from reelsplit import Client, JobEvent
+from reelsplit.watching import Watching
+from tests.unit.client.scripted import QUICK, TAKEN, Scripted, driven, serving
+
+
+@pytest.fixture(autouse=True)
+def counted(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What clients read is counted."""
+    accept = Watching.accept
+
+    def count(self: Watching, event: JobEvent) -> JobEvent | None:
+        TAKEN.count += 1
+        return accept(self, event)
+
+    monkeypatch.setattr(Watching, "accept", count)
 
 
 @pytest.fixture

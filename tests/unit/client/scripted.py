@@ -8,6 +8,7 @@ import inspect
 import socket
 import struct
 import threading
+import time
 from collections import defaultdict, deque
 from collections.abc import AsyncIterator, Callable, Iterator
 from concurrent import futures
@@ -155,14 +156,33 @@ def retry_after(seconds: float) -> error_details_pb2.RetryInfo:
     return error_details_pb2.RetryInfo(retry_delay=delay)
 
 
+class Taken:
+    """Counts the events that clients have read."""
+
+    def __init__(self) -> None:
+        self.count = 0
+
+    def wait(self, count: int, context: grpc.ServicerContext) -> None:
+        """Until there are so many, or nobody reads any more."""
+        while self.count < count and context.is_active():
+            time.sleep(0.001)
+
+
+TAKEN = Taken()
+
+
 def stream(*parts: event_pb2.JobEvent | Step) -> Step:
-    """A step that sends events; a part that is a step is done in its place."""
+    """A step that sends events; a part that is a step is done in its place, once what was sent
+    before it was read: gRPC throws away what nobody has read when a call fails."""
 
     def send(request: Any, context: grpc.ServicerContext) -> Iterator[Message]:
+        count = TAKEN.count
         for part in parts:
             if isinstance(part, event_pb2.JobEvent):
                 yield job_service_pb2.WatchJobResponse(event=part)
+                count += 1
             else:
+                TAKEN.wait(count, context)
                 part(request, context)
 
     return send
