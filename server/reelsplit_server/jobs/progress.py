@@ -13,7 +13,7 @@ from reelsplit_server.jobs.records import JobRecord
 
 _WINDOW = 5.0
 """Seconds over which speeds are taken that are told."""
-_PART = 0.5
+_PART = 0.8
 """The last part of all the time so far over which speeds are taken that times are reckoned by:
 neither a moment in which the machine was busy with something else counts much, nor what was long
 ago."""
