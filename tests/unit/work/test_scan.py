@@ -30,11 +30,13 @@ FRAMES = 144
 
 
 def noise(index: int) -> NDArray[np.uint8]:
-    """Pictures that make a large file, other ones from the middle on."""
-    chance = np.random.default_rng(index)
-    if index < FRAMES // 2:
-        return chance.integers(0, 128, (180, 320, 3), np.uint8)
-    return chance.integers(160, 256, (180, 320, 3), np.uint8)
+    """Pictures that make a large file: one scene under noise, and another from the middle on."""
+    scene = np.random.default_rng(FRAMES + 2 * index // FRAMES).integers(0, 128, (9, 16, 3))
+    shown = np.kron(scene, np.ones((20, 20, 1))).astype(np.uint8)
+    grain: NDArray[np.uint8] = np.random.default_rng(index).integers(
+        0, 128, (180, 320, 3), np.uint8
+    )
+    return shown + grain
 
 
 @pytest.fixture(scope="module")
