@@ -158,9 +158,9 @@ async def running(settings: Settings) -> AsyncIterator[str]:
             yield address
         finally:
             log.info("draining", grace=settings.grace)
-            await tasks.end(sweeper, follower)
             jobs.draining = media.draining = True
             await server.drain()
+            await tasks.end(sweeper, follower)
             await prober.stop()
             await scheduler.stop(settings.grace)
             await dispatcher.stop()
