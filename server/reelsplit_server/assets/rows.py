@@ -5,7 +5,6 @@ from __future__ import annotations
 import dataclasses
 import hashlib
 import json
-import secrets
 from collections.abc import Mapping
 from typing import Any
 
@@ -24,6 +23,7 @@ from reelsplit_server.assets.records import (
 from reelsplit_server.jobs import schema
 from reelsplit_server.jobs.database import Transaction
 from reelsplit_server.jobs.forgetting import MEMORY_OF_TOKENS
+from reelsplit_server.jobs.ids import new_id
 from reelsplit_server.jobs.rows import from_micros, micros
 
 
@@ -100,7 +100,7 @@ def put(
 ) -> str:
     """Keep a new asset; answers its id."""
     connection, now = transaction.connection, micros(transaction.now)
-    media_id = secrets.token_hex(16)
+    media_id = new_id()
     connection.execute(
         insert(schema.media).values(
             media_id=media_id,

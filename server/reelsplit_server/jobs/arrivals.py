@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import secrets
-import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
@@ -17,6 +15,7 @@ from reelsplit.types.spec import JobSpec
 from reelsplit.v1 import spec_pb2
 from reelsplit_server.jobs import changes, outbox, schema, waiting
 from reelsplit_server.jobs.database import Database, StoreUnavailableError, Transaction
+from reelsplit_server.jobs.ids import new_id
 from reelsplit_server.jobs.principals import known_principal, principal_id
 from reelsplit_server.jobs.records import JobRecord
 from reelsplit_server.jobs.rows import NoSuchJobError, load_job, micros, spec_of
@@ -202,15 +201,9 @@ def _same_or_reused(
         return error
 
 
-def _new_id() -> str:
-    """An id that nobody guesses, in the order of time: jobs of one time then lie on few pages of
-    the indexes, and a commit writes a page for each."""
-    return f"{time.time_ns() // 10**6:012x}{secrets.token_hex(10)}"
-
-
 def _record(transaction: Transaction, arrival: Arrival) -> JobRecord:
     return JobRecord(
-        job_id=_new_id(),
+        job_id=new_id(),
         principal=arrival.principal,
         state=JobState.PENDING,
         # As it comes back from the database: times are exact to the nanosecond.

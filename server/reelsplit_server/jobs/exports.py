@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import secrets
 from pathlib import PurePosixPath
 
 from sqlalchemy import insert, select
@@ -12,17 +11,18 @@ from reelsplit.types.segment import Segment, SegmentState
 from reelsplit.wire import to_message
 from reelsplit_server.jobs import schema
 from reelsplit_server.jobs.database import Transaction
+from reelsplit_server.jobs.ids import new_id
 from reelsplit_server.jobs.records import JobRecord
 from reelsplit_server.jobs.rows import load_job, micros
 
 _MOST_TITLE = 128
 
 
-def new_id(record: JobRecord, state: SegmentState) -> str:
+def asset_id(record: JobRecord, state: SegmentState) -> str:
     """The id of the asset that a segment in this state becomes; empty where it becomes none."""
     output = record.spec.output
     exported = output is not None and output.export_as_media
-    return secrets.token_hex(16) if exported and state is SegmentState.PUBLISHED else ""
+    return new_id() if exported and state is SegmentState.PUBLISHED else ""
 
 
 def add(transaction: Transaction, segment: Segment) -> None:

@@ -194,7 +194,7 @@ class Units:
             # Also when the unit was stopped: it will be made again, or skipped.
             state, told = _ended(segment, outcome)
             # Not as a worker tells it, which may have been taken over.
-            told = dataclasses.replace(told, media_id=exports.new_id(job.record, state))
+            told = dataclasses.replace(told, media_id=exports.asset_id(job.record, state))
             await _whole(self._keep_end(job, unit, state, told))
             counts = state is not SegmentState.PLANNED
             job.meter.ended(self._clock(), index, seconds, told.frame_count, counts=counts)
