@@ -12,7 +12,7 @@ from typing import Any, Generic, TypeAlias, TypeVar, cast
 
 from google.protobuf.message import Message
 
-from reelsplit import pages, wire
+from reelsplit import classes, pages, wire
 from reelsplit.modes import Mode
 from reelsplit.types.job import Job, JobState
 from reelsplit.types.media import Media, MediaState
@@ -261,7 +261,7 @@ def _new_token() -> str:
 
 def _number(enum: Any, member: StrEnum) -> int:
     # The stubs give generated enums types that no annotation can name.
-    return cast(int, enum.Value(wire.enum_prefix(enum.DESCRIPTOR) + member.name))
+    return cast(int, enum.Value(classes.enum_prefix(enum.DESCRIPTOR) + member.name))
 
 
 def _aware(name: str, time: datetime) -> datetime:

@@ -8,42 +8,22 @@ from __future__ import annotations
 
 import dataclasses
 import functools
+import operator
 from collections.abc import Callable, Hashable, Mapping, Sequence
 from datetime import UTC
-from enum import StrEnum
 from fractions import Fraction
 from numbers import Rational
-from types import ModuleType
 from typing import Any, TypeVar, cast
 
 from google.protobuf import unknown_fields
-from google.protobuf.descriptor import EnumDescriptor, FieldDescriptor
+from google.protobuf.descriptor import FieldDescriptor
 from google.protobuf.duration_pb2 import Duration
 from google.protobuf.message import Message
 
-from reelsplit import types
-from reelsplit.types import error, event, job, media, output, segment, spec
+from reelsplit.classes import enum_class, enum_prefix, is_map, message_class, record_class
 from reelsplit.types.record import Record, Seconds
-from reelsplit.v1 import (
-    error_pb2,
-    event_pb2,
-    job_pb2,
-    media_pb2,
-    output_pb2,
-    segment_pb2,
-    spec_pb2,
-)
 
 RecordT = TypeVar("RecordT", bound=Record)
-_MODULES: dict[ModuleType, ModuleType] = {
-    error: error_pb2,
-    event: event_pb2,
-    job: job_pb2,
-    media: media_pb2,
-    output: output_pb2,
-    segment: segment_pb2,
-    spec: spec_pb2,
-}
 _NANOS = 10**9
 
 Problem = Callable[[str, str], None]
@@ -52,7 +32,7 @@ Problem = Callable[[str, str], None]
 
 def to_message(record: Record) -> Message:
     """The protobuf message of a dataclass."""
-    message: Message = _message_class(cast(Hashable, type(record)))()
+    message: Message = message_class(cast(Hashable, type(record)))()
     _write(message, record)
     return message
 
@@ -69,7 +49,13 @@ def from_message(
         # Its stub does not say that it can be iterated over.
         for unknown in cast(Any, unknown_fields.UnknownFieldSet(message)):
             problem(path, f"field number {unknown.field_number} is not known to this server")
-    values = {name: read(message, problem, path) for name, read in _readers(cast(Hashable, cls))}
+    unset, readers = _readers(cast(Hashable, cls))
+    values = {name: make() for name, make in unset}
+    # Most fields of most messages are not set, and are not asked for one by one.
+    for field, value in message.ListFields():
+        name, read = readers[field.number]
+        here = "" if problem is None else f"{path}.{field.name}" if path else field.name
+        values[name] = read(value, problem, here)
     return cls(**values)
 
 
@@ -92,29 +78,35 @@ def set_duration(target: Duration, value: Seconds) -> None:
 _Put = Callable[[Any, Any], None]
 """Writes a value into a message."""
 _Take = Callable[[Any, Problem | None, str], Any]
-"""Reads a field of a message whose path is given."""
+"""Reads the value of a field whose path is given."""
 
 
 def _write(message: Message, record: Record) -> None:
-    for name, put in _writers(cast(Hashable, type(record))):
-        value = getattr(record, name)
+    values, puts = _writers(cast(Hashable, type(record)))
+    for value, put in zip(values(record), puts, strict=True):
         if value is not None:
             put(message, value)
 
 
 @functools.cache
-def _writers(cls: type) -> Sequence[tuple[str, _Put]]:
-    descriptor = _message_class(cls).DESCRIPTOR
+def _writers(cls: type) -> tuple[Callable[[Any], tuple[Any, ...]], Sequence[_Put]]:
+    """What takes all values out of a dataclass, and what writes each of them."""
+    descriptor = message_class(cls).DESCRIPTOR
     fields = cast(Mapping[str, FieldDescriptor], descriptor.fields_by_name)
-    return [
-        (name, _writer(fields[name]) if name in fields else _oneof_writer(descriptor, name))
-        for name in (item.name for item in dataclasses.fields(cls))
+    names = [item.name for item in dataclasses.fields(cls)]
+    puts = [
+        _writer(fields[name]) if name in fields else _oneof_writer(descriptor, name)
+        for name in names
     ]
+    if len(names) > 1:
+        return operator.attrgetter(*names), puts
+    # It would give no tuple.
+    return lambda record: tuple([getattr(record, name) for name in names]), puts
 
 
 def _writer(field: FieldDescriptor) -> _Put:
     name, scalar = field.name, _scalar(field)
-    if field.message_type is not None and field.message_type.GetOptions().map_entry:
+    if is_map(field):
         return lambda message, value: getattr(message, name).update(value)
     if field.is_repeated:
         return lambda message, value: getattr(message, name).extend(map(scalar, value))
@@ -171,7 +163,7 @@ def _scalar(field: FieldDescriptor) -> Callable[[Any], Any]:
 
         def convert(value: Any) -> Message:
             made = (
-                _message_class(cast(Hashable, type(value)))() if isinstance(value, Record) else None
+                message_class(cast(Hashable, type(value)))() if isinstance(value, Record) else None
             )
             if made is None:
                 raise TypeError(f"{field.full_name} does not take {type(value).__name__}")
@@ -192,7 +184,7 @@ def _filler(full_name: str, name: str) -> _Put:
             return _fill_rational
 
     def fill(target: Any, value: Any) -> None:
-        if not isinstance(value, Record) or _message_class(cast(Hashable, type(value))) is not type(
+        if not isinstance(value, Record) or message_class(cast(Hashable, type(value))) is not type(
             target
         ):
             raise TypeError(f"{full_name} does not take {type(value).__name__}")
@@ -208,54 +200,53 @@ def _fill_rational(target: Any, value: Any) -> None:
     target.numerator, target.denominator = value.numerator, value.denominator
 
 
+_Unset = Sequence[tuple[str, Callable[[], Any]]]
+"""The fields of a dataclass, and what each is while it is not set."""
+
+
 @functools.cache
-def _readers(cls: Any) -> Sequence[tuple[str, _Take]]:
-    fields = cast(Mapping[str, FieldDescriptor], _message_class(cls).DESCRIPTOR.fields_by_name)
-    return [
-        (name, _reader(fields[name]) if name in fields else _oneof_reader(fields, name))
-        for name in (item.name for item in dataclasses.fields(cls))
-    ]
+def _readers(cls: Any) -> tuple[_Unset, Mapping[int, tuple[str, _Take]]]:
+    """What a dataclass is of an empty message, and what reads the fields that are set: by their
+    numbers, each with the name that it has in the dataclass."""
+    names = [item.name for item in dataclasses.fields(cls)]
+    fields = cast(Sequence[FieldDescriptor], message_class(cls).DESCRIPTOR.fields)
+    unset: dict[str, Callable[[], Any]] = dict.fromkeys(names, lambda: None)
+    readers = {}
+    for field in fields:
+        oneof = field.containing_oneof
+        name = oneof.name if oneof is not None and oneof.name in unset else field.name
+        readers[field.number] = name, _reader(field)
+        unset[name] = _unset(field)
+    return list(unset.items()), readers
 
 
-def _oneof_reader(fields: Mapping[str, FieldDescriptor], oneof: str) -> _Take:
-    readers = {
-        name: _reader(field)
-        for name, field in fields.items()
-        if field.containing_oneof is not None and field.containing_oneof.name == oneof
-    }
-
-    def read(message: Any, problem: Problem | None, path: str) -> Any:
-        member = message.WhichOneof(oneof)
-        return readers[member](message, problem, path) if member else None
-
-    return read
+def _unset(field: FieldDescriptor) -> Callable[[], Any]:
+    if is_map(field):
+        return dict
+    if field.is_repeated:
+        return tuple
+    if field.has_presence:
+        return lambda: None
+    value = field.default_value
+    if field.enum_type is not None:
+        value = enum_class(field.enum_type.name)["UNSPECIFIED"]
+    return lambda: value
 
 
 def _reader(field: FieldDescriptor) -> _Take:
-    name, one = field.name, _item_reader(field)
-    if field.message_type is not None and field.message_type.GetOptions().map_entry:
-        return lambda message, problem, path: dict(getattr(message, name))
-    if field.is_repeated:
+    """Reads the value of a field that is set."""
+    if is_map(field):
+        return lambda value, problem, path: dict(value)
+    one = _item_reader(field)
+    if not field.is_repeated:
+        return one
 
-        def read_all(message: Any, problem: Problem | None, path: str) -> Any:
-            items = getattr(message, name)
-            if problem is None:
-                return tuple([one(item, None, "") for item in items])
-            here = f"{path}.{name}" if path else name
-            return tuple(
-                [one(item, problem, f"{here}[{place}]") for place, item in enumerate(items)]
-            )
+    def read_all(items: Any, problem: Problem | None, path: str) -> Any:
+        if problem is None:
+            return tuple([one(item, None, "") for item in items])
+        return tuple([one(item, problem, f"{path}[{place}]") for place, item in enumerate(items)])
 
-        return read_all
-    presence = field.has_presence
-
-    def read(message: Any, problem: Problem | None, path: str) -> Any:
-        if presence and not message.HasField(name):
-            return None
-        here = "" if problem is None else f"{path}.{name}" if path else name
-        return one(getattr(message, name), problem, here)
-
-    return read
+    return read_all
 
 
 def _item_reader(field: FieldDescriptor) -> _Take:
@@ -272,8 +263,6 @@ def _item_reader(field: FieldDescriptor) -> _Take:
             return lambda value, problem, path: value.ToDatetime(tzinfo=UTC)
         case "reelsplit.v1.Rational":
             return _read_rational
-    if field.message_type.GetOptions().map_entry:
-        return lambda value, problem, path: value
     kind = record_class(field.message_type.name)
     return lambda value, problem, path: from_message(kind, value, problem, path)
 
@@ -302,36 +291,3 @@ def _enum_reader(field: FieldDescriptor) -> _Take:
         return members.get(number, unset)
 
     return read
-
-
-@functools.cache
-def enum_prefix(descriptor: EnumDescriptor) -> str:
-    """What the names of an enum's values begin with on the wire, such as ``JOB_STATE_``."""
-    return descriptor.values_by_number[0].name.removesuffix("UNSPECIFIED")
-
-
-@functools.cache
-def record_class(name: str) -> type[Record]:
-    """The dataclass of the message of this name."""
-    return cast(type[Record], _lookup(name))
-
-
-@functools.cache
-def enum_class(name: str) -> type[StrEnum]:
-    """The enum of the contract's enum of this name."""
-    return cast(type[StrEnum], _lookup(name))
-
-
-def _lookup(name: str) -> object:
-    for module in _MODULES:
-        if hasattr(module, name):
-            return getattr(module, name)
-    raise LookupError(f"{types.__name__} has no {name}")
-
-
-@functools.cache
-def _message_class(cls: type) -> type[Message]:
-    for module, generated in _MODULES.items():
-        if module.__name__ == cls.__module__:
-            return cast(type[Message], getattr(generated, cls.__name__))
-    raise TypeError(f"{cls.__name__} is not a message of the contract")

@@ -93,7 +93,7 @@ ALLOWED: dict[str, set[str]] = {
 EVERYWHERE = {"metrics", "tasks", "tracing"}
 NOT_IN_WORKERS = {"work", "media", "storage", "reports"}
 # Of the SDK the server uses the contract, and no client.
-CONTRACT = ("reelsplit.types", "reelsplit.wire", "reelsplit.v1")
+CONTRACT = ("reelsplit.types", "reelsplit.classes", "reelsplit.wire", "reelsplit.v1")
 # The commands that hand over to the server's own, and nothing else does.
 ENTRIES = {
     "cli.serve": "reelsplit_server.main.main",

@@ -29,6 +29,8 @@ _DETECTION = 0.35
 _INDEXING = 0.01
 """What a second of the source costs to analyse, against 1 for making it: with and without looking
 at its pictures. For the percentage, which must be told before anything can be measured."""
+_USUAL = 4
+"""Segments of which the last ones say how fast others go, and how long their ends take."""
 _CHECK = 0.03
 """How long the end of a segment takes, against all before, until that was measured: what the
 encoder still holds is written, all is read again and checked, and published."""
@@ -96,10 +98,8 @@ class _Making:
         """Whether its speed says how long it takes: the first frames come as they will."""
         return self.speed.per_second > 0 and (self.fraction > 0.1 or self.speed.span > _SETTLED)
 
-    def left(self, now: float, check: float) -> float:
-        """The seconds until it is published, where its speed is known; its end takes this part of
-        all before."""
-        speed = self.speed.per_second
+    def left(self, now: float, speed: float, check: float) -> float:
+        """The seconds until it is published at a speed; its end takes this part of all before."""
         left = (self.seconds - self.done + check * self.seconds) / speed
         # Nothing is heard while the encoder writes what it holds, nor while it is read again.
         return max(left / 10, left - (now - self.last))
@@ -126,6 +126,8 @@ class Meter:
         self._waiting: deque[float] = deque()
         self._check = _CHECK
         self._checked = 0.0
+        self._usual = 0.0
+        self._ended = 0
         self._now = 0.0
         self._speed = 0.0
         self.plan_complete = False
@@ -176,13 +178,16 @@ class Meter:
         self._advance(now)
 
     def _learn(self, now: float, making: _Making) -> None:
-        """How long the end of a segment took, beyond what was still to be made by then."""
+        """How fast a segment went, and how long its end took, beyond what was still to be made by
+        then."""
         speed = making.speed.per_second
         if speed > 0 and making.seconds > 0:
             silent = (now - making.last) * speed - (making.seconds - making.done)
             self._checked += making.seconds
-            part = making.seconds / min(self._checked, 4 * making.seconds)
+            part = making.seconds / min(self._checked, _USUAL * making.seconds)
             self._check += (max(0.0, silent) / making.seconds - self._check) * part
+            self._usual += (speed - self._usual) * part
+            self._ended = min(_USUAL, self._ended + 1)
 
     def _advance(self, now: float) -> None:
         self._now = now
@@ -232,12 +237,16 @@ class Meter:
         """How long so many seconds take to make, of which ``rate`` are made in one."""
         moving = [item for item in self._running.values() if item.is_steady]
         if moving:
-            self._speed = sum(item.speed.per_second for item in moving) / len(moving)
+            speeds = [item.speed.per_second for item in moving] + [self._usual] * self._ended
+            self._speed = sum(speeds) / len(speeds)
         speed = self._speed
         if not speed:
             return left / rate
         workers = max(1, len(moving), round(rate / speed))
-        ends = [item.left(self._now, self._check) for item in moving]
+        # Half its own speed and half that of all: which of them goes slowly for a while is chance,
+        # and the time of the slowest alone would be too long nearly always.
+        paces = [(item, (item.speed.per_second + speed) / 2) for item in moving]
+        ends = [item.left(self._now, pace, self._check) for item, pace in paces]
         others = [i.seconds - i.done for i in self._running.values() if not i.is_steady]
         if len(others) + len(self._waiting) > _SHARED * workers:
             return max(left / rate, *ends, 0.0)

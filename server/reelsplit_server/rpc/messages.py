@@ -13,11 +13,12 @@ from google.protobuf.descriptor import EnumDescriptor
 from google.protobuf.message import Message
 from google.protobuf.timestamp_pb2 import Timestamp
 
+from reelsplit.classes import enum_prefix
 from reelsplit.types.job import Job
 from reelsplit.types.record import Record
 from reelsplit.types.spec import JobSpec, UserDefined
 from reelsplit.v1 import job_pb2, spec_pb2
-from reelsplit.wire import enum_prefix, to_message
+from reelsplit.wire import to_message
 from reelsplit_server.app.errors import Violation, invalid
 
 _MANY = 200

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 
 import pytest
@@ -148,6 +149,8 @@ class _Encoder:
     held: int = 50
     check: float = 0.03
     """How long it is read again, against how long it was made."""
+    wobble: float = 0.0
+    """By which part it is slower and faster than it is in all, as the machine has time for it."""
 
     def segment(self, start: float, seconds: float) -> tuple[list[tuple[float, int]], float]:
         """When so many frames were out, and when the segment is published."""
@@ -157,9 +160,16 @@ class _Encoder:
         out = [(begin + 0.1 * pace * frame, 0) for frame in range(held)]
         full = out[-1][0] if out else begin
         out += [(full + frame * pace, frame) for frame in range(1, count - held + 1)]
+        out = [(now + self._late(now - begin, seconds), frame) for now, frame in out]
         done = out[-1][0] + held * pace / 1.5
         out.append((done, count))
         return out, done + (done - begin) * self.check
+
+    def _late(self, now: float, seconds: float) -> float:
+        """By how many seconds it is behind after so many."""
+        # No two segments are slow at the same time.
+        turn, phase = 2 * math.pi / 12, seconds
+        return self.wobble / turn * (math.sin(turn * now + phase) - math.sin(phase))
 
 
 @pytest.mark.parametrize(
@@ -178,7 +188,8 @@ class _Encoder:
     ids=str,
 )
 @pytest.mark.parametrize(
-    "encoder", [_Encoder(), _Encoder(held=0, check=0.035), _Encoder(20, held=30)]
+    "encoder",
+    [_Encoder(), _Encoder(held=0, check=0.035), _Encoder(20, held=30), _Encoder(wobble=0.25)],
 )
 def test_the_time_left_of_a_steady_encode_is_right_within_a_quarter(
     lengths: list[float], workers: int, encoder: _Encoder
