@@ -13,7 +13,7 @@ from reelsplit_server.jobs.records import JobRecord
 
 _WINDOW = 5.0
 """Seconds over which speeds are taken that are told."""
-_PART = 0.8
+_PART = 0.5
 """The last part of all the time so far over which speeds are taken that times are reckoned by:
 neither a moment in which the machine was busy with something else counts much, nor what was long
 ago."""
@@ -31,7 +31,7 @@ _INDEXING = 0.01
 at its pictures. For the percentage, which must be told before anything can be measured."""
 _USUAL = 4
 """Segments of which the last ones say how fast others go, and how long their ends take."""
-_CHECK = 0.03
+_CHECK = 0.02
 """How long the end of a segment takes, against all before, until that was measured: what the
 encoder still holds is written, all is read again and checked, and published."""
 
