@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import partial
 
 import numpy as np
 
@@ -14,7 +15,7 @@ from reelsplit_server.media.detection.distances import (
     stillness,
     structure,
 )
-from reelsplit_server.media.detection.evidence import CUT, odds
+from reelsplit_server.media.detection.evidence import CUT, weigh
 from reelsplit_server.media.detection.frames import Floats, Frames
 from reelsplit_server.media.detection.matching import match
 
@@ -38,8 +39,6 @@ _PLAIN = 2.5
 """The luma spread up to which a frame shows nothing: from one such to another there is no cut."""
 _LEAST_RATIO = 1.3
 """How much larger than the median around it a step must be to be looked at at all."""
-_BEST_MATCHES = {"match": 0.4, "match_later": 0.4, "match_sure": 0.0, "match_beside": 1.0}
-"""As between two shots that have nothing in common."""
 _SURE_MATCH = 0.75
 """Beyond this, a match hardly happens between two shots."""
 _LEAST_LEAD = 0.5
@@ -71,12 +70,16 @@ def find_cuts(
     there are as many."""
     found = []
     for number in candidates(frames, step, start, stop, stride):
-        known = measures(frames, step, number, stride)
-        # The matches cost most, and can only help so far.
-        if odds(CUT, {**known, **_BEST_MATCHES}) > least:
-            value = odds(CUT, {**known, **match_measures(frames, number, stride)})
-            if value > least:
-                found.append(Cut(number, value))
+        # What costs least comes first.
+        value = weigh(
+            CUT,
+            least,
+            partial(measures, frames, step, number, stride),
+            partial(lasting_measures, frames, step, number, stride),
+            partial(match_measures, frames, number, stride),
+        )
+        if value is not None:
+            found.append(Cut(number, value))
     return found
 
 
@@ -108,12 +111,35 @@ def _beside(step: Floats, at: int, reach: int) -> Floats:
 
 
 def measures(frames: Frames, step: Floats, number: int, stride: int) -> dict[str, float]:
-    """What tells a cut at this frame from everything else, by the names in `evidence.CUT`."""
-    base, last = frames.first, frames.stop - 1
+    """What tells a cut at this frame from everything else, by the names in `evidence.CUT`, as far
+    as the frames next to it show it."""
+    base = frames.first
     here = float(step[number - base])
     around = _beside(step, number - base, _AROUND * stride)
     middle, upper = np.quantile(around, [0.5, 0.8]) if len(around) else (0.0, 0.0)
     near = float(_beside(step, number - base, 2).max(initial=0.0))
+    a, b = number - 1 - base, number - base
+    pixels = float(difference(frames.planes[a : a + 1], frames.planes[b : b + 1])[0])
+    changed = cells(frames.histograms[a : a + 1], frames.histograms[b : b + 1])[0]
+    return {
+        "lead": here / (near + 0.03),
+        "stand": here / (float(middle) + 0.03),
+        "stand_upper": here / (float(upper) + 0.03),
+        "contrast": pixels / (float(frames.spread[a] + frames.spread[b]) + 4.0),
+        "jump": abs(float(frames.mean[b] - frames.mean[a])) / (pixels + 1.0),
+        "cells": float((changed > 0.35).mean()),
+        "colours": float(changed.mean()),
+        "pixels": pixels,
+        "structure": structure(frames, number - 1, number),
+        "stillness": stillness(frames, number - 1, number),
+        "breadth": breadth(frames, number),
+    }
+
+
+def lasting_measures(frames: Frames, step: Floats, number: int, stride: int) -> dict[str, float]:
+    """More of the same, out of frames further away: whether the new picture stays."""
+    base, last = frames.first, frames.stop - 1
+    here = float(step[number - base])
 
     def held(numbers: list[int]) -> list[int]:
         return [n for n in numbers if base <= n <= last]
@@ -142,26 +168,11 @@ def measures(frames: Frames, step: Floats, number: int, stride: int) -> dict[str
     returned, crossed, within, far, spread = np.split(
         apart, np.cumsum([len(group) for group in groups])[:-1]
     )
-
-    a, b = number - 1 - base, number - base
-    pixels = float(difference(frames.planes[a : a + 1], frames.planes[b : b + 1])[0])
-    changed = cells(frames.histograms[a : a + 1], frames.histograms[b : b + 1])[0]
     return {
-        "lead": here / (near + 0.03),
-        "stand": here / (float(middle) + 0.03),
-        "stand_upper": here / (float(upper) + 0.03),
         "return": min(1.0, float(returned.min(initial=here)) / min(here, _AWAY)),
         "cross": (float(crossed.min()) + 0.02) / (float(within.max(initial=0.0)) + 0.05),
-        "contrast": pixels / (float(frames.spread[a] + frames.spread[b]) + 4.0),
-        "jump": abs(float(frames.mean[b] - frames.mean[a])) / (pixels + 1.0),
-        "cells": float((changed > 0.35).mean()),
-        "colours": float(changed.mean()),
-        "pixels": pixels,
         "persist": (float(far.min()) + 0.02)
         / ((float(np.median(spread)) if len(spread) else 0.0) + 0.05),
-        "structure": structure(frames, number - 1, number),
-        "stillness": stillness(frames, number - 1, number),
-        "breadth": breadth(frames, number),
         "flicker": _flicker(frames, number, here, stride),
     }
 
@@ -188,7 +199,7 @@ def _flicker(frames: Frames, number: int, here: float, stride: int) -> float:
 
 
 def match_measures(frames: Frames, number: int, stride: int) -> dict[str, float]:
-    """The rest of `measures`: how well parts of the old picture are found again in the new one
+    """The rest: how well parts of the old picture are found again in the new one
     and those after it, and in their own neighbours."""
     base, last = frames.first, frames.stop - 1
     matched = match(frames, number - 1, number)

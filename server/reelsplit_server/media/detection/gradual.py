@@ -147,8 +147,8 @@ def split_steps(frames: Frames, step: Floats, window: Window) -> tuple[Floats, F
     )
 
 
-def surroundings(frames: Frames, step: Floats, window: Window) -> dict[str, float]:
-    """What tells two shots at a window's ends from one that goes on, however it changes inside."""
+def steps_measures(frames: Frames, step: Floats, window: Window) -> dict[str, float]:
+    """How much changes inside a window, against what changes beside it."""
     before, after, stride = window.before, window.after, window.stride
     reach = int(np.clip((after - before) // (2 * stride), 3, MARGIN)) * stride
     pairs = [(before, after)]
@@ -167,22 +167,29 @@ def surroundings(frames: Frames, step: Floats, window: Window) -> dict[str, floa
     light = abs(float(frames.mean[after - frames.first] - frames.mean[before - frames.first]))
     return {
         "apart": apart,
-        "comes_back": _comes_back(frames, window, apart),
         "side_least": min(sides, default=0.0) / apart,
         "side_most": max(sides, default=0.0) / apart,
         "peak": float(inside.max()) / (float(inside.mean()) + 0.01),
         "burst": float(np.median(inside)) / (usual + 0.02),
-        "structure": structure(frames, before, after),
-        "stillness": stillness(frames, before, after),
         "change": change,
         "contrast": change / (float(spreads.sum()) + 4.0),
         "light": light / (change + 1.0),
         "length": (after - before) / stride,
+    }
+
+
+def surroundings(frames: Frames, window: Window) -> dict[str, float]:
+    """What tells two shots at a window's ends from one that goes on, however it changes inside."""
+    before, after = window.before, window.after
+    return {
+        "comes_back": _comes_back(frames, window),
+        "structure": structure(frames, before, after),
+        "stillness": stillness(frames, before, after),
         "sharpness": _sharpness(frames, before, after),
     }
 
 
-def _comes_back(frames: Frames, window: Window, apart: float) -> float:
+def _comes_back(frames: Frames, window: Window) -> float:
     """How far what was before is not there again some time after, or the reverse: 1 and more
     where it is as far away as the ends are apart."""
     before, after, stride = window.before, window.after, window.stride
@@ -194,12 +201,12 @@ def _comes_back(frames: Frames, window: Window, apart: float) -> float:
         before
         - lags[before - lags >= max(frames.first, (before + after) // 2 - _FURTHEST * stride)]
     )
-    apart_all = distance(
+    apart, *others = distance(
         frames,
-        np.concatenate([np.full(len(later), before), sooner]),
-        np.concatenate([later, np.full(len(sooner), after)]),
-    )
-    return float(apart_all.min(initial=apart)) / apart
+        np.concatenate([np.full(1 + len(later), before), sooner]),
+        np.concatenate([[after], later, np.full(len(sooner), after)]),
+    ).tolist()
+    return float(min(others, default=apart)) / float(apart)
 
 
 def _sharpness(frames: Frames, before: int, after: int) -> float:

@@ -19,11 +19,11 @@ NEAR = 2
 
 # Logarithms of odds. Net and rules look at the same frames, so that what one says counts less
 # once the other has spoken.
-_WEIGHT = 0.7
-_WEIGHT_WIPE = 0.25
+_WEIGHT = 0.4
+_WEIGHT_WIPE = 0.1
 """The net was not taught wipes, pushes and irises."""
 _MOST = 4.0
-_SILENCE = -1.5
+_SILENCE = -1.0
 """What it counts that the rules see nothing."""
 
 _APART = 6
@@ -32,7 +32,7 @@ _PART = 0.3
 """Probability from which a frame beside a peak is part of the same change."""
 _LONG = 6
 """Frames that the net must see change for it to be gradual."""
-_RETURN = 7
+_RETURN = 9
 """A picture that comes back within so many frames was never left: a flash, a strobe."""
 _SAME = 0.5
 """How much less than the change a picture may differ from one that it is taken for."""

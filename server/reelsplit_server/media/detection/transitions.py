@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import partial
 
 from reelsplit_server.media.detection.boundary import Kind
-from reelsplit_server.media.detection.evidence import DISSOLVE, PUSH, WIPE, Weighing, odds
+from reelsplit_server.media.detection.evidence import DISSOLVE, PUSH, WIPE, Weighing, weigh
 from reelsplit_server.media.detection.frames import Floats, Frames
 from reelsplit_server.media.detection.gradual import (
     LONGEST,
@@ -15,6 +15,7 @@ from reelsplit_server.media.detection.gradual import (
     dissolve_extent,
     dissolve_measures,
     find_windows,
+    steps_measures,
     surroundings,
 )
 from reelsplit_server.media.detection.matching import drift, match
@@ -22,8 +23,6 @@ from reelsplit_server.media.detection.pushes import push_measures
 from reelsplit_server.media.detection.wipes import wipe_measures
 
 REACH = LONGEST // 2 + MARGIN
-_BEST_MATCHES = {"match": 0.35, "drift": 1.0}
-"""As between two shots that have nothing in common."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,11 +56,17 @@ def find_transitions(
         (Kind.WIPE, PUSH, windows.moved),
     ):
         for window in some:
-            measures = _measures(frames, weighing, window)
-            if measures is None:
-                continue
-            value = _judge(frames, step, weighing, window, measures, least)
-            if value > least:
+            own = partial(_measures, frames, weighing, window)
+            around = partial(surroundings, frames, window)
+            # What costs least comes first.
+            value = weigh(
+                weighing,
+                least,
+                partial(steps_measures, frames, step, window),
+                *((around, own) if weighing is PUSH else (own, around)),
+                partial(match_measures, frames, window),
+            )
+            if value is not None:
                 extent = (window.before + 1, window.after)
                 if kind is Kind.DISSOLVE:
                     extent = dissolve_extent(frames, window)
@@ -75,22 +80,6 @@ def _measures(frames: Frames, weighing: Weighing, window: Window) -> dict[str, f
     if weighing is WIPE:
         return wipe_measures(frames, window)
     return push_measures(frames, window)
-
-
-def _judge(
-    frames: Frames,
-    step: Floats,
-    weighing: Weighing,
-    window: Window,
-    measures: Mapping[str, float],
-    least: float,
-) -> float:
-    known = {**measures, **surroundings(frames, step, window)}
-    # The matches cost most, and can only help so far.
-    hopeful = odds(weighing, {**known, **_BEST_MATCHES})
-    if hopeful <= least or not _BEST_MATCHES.keys() & weighing.linear.keys():
-        return hopeful
-    return odds(weighing, {**known, **match_measures(frames, window)})
 
 
 def match_measures(frames: Frames, window: Window) -> dict[str, float]:
