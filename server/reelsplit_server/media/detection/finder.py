@@ -9,7 +9,7 @@ from fractions import Fraction
 import numpy as np
 from numpy.typing import NDArray
 
-from reelsplit_server.media.detection import cuts, fades, transitions
+from reelsplit_server.media.detection import blends, cuts, fades, transitions
 from reelsplit_server.media.detection.boundary import Boundary, Kind
 from reelsplit_server.media.detection.distances import changed_share
 from reelsplit_server.media.detection.evidence import confidence
@@ -22,7 +22,7 @@ _BLOCK = 32
 """Frames that are looked at together. Blocks lie at the same frames however these arrive, so that
 what is found does not depend on it."""
 
-_REACH = max(cuts.REACH, fades.REACH, transitions.REACH)
+_REACH = max(blends.REACH, fades.REACH, transitions.REACH)
 """Strides around a block that the rules look at, and before it at which a change may begin."""
 _APART = 3
 """A cut so near a gradual change is part of it."""
@@ -136,7 +136,8 @@ class RuleFinder:
         stride, least = tuning.stride, tuning.least_odds
         found = [
             Change(Kind.CUT, cut.at, cut.at, cut.odds)
-            for cut in cuts.find_cuts(frames, self._step, start, stop, stride, least)
+            for find in (cuts.find_cuts, blends.find_blended_cuts)
+            for cut in find(frames, self._step, start, stop, stride, least)
         ]
         found += find_transitions(frames, self._step, start, stop, stride, least)
         if tuning.least_share > 0.0:

@@ -76,6 +76,18 @@ class Frames:
             self.halves, self.quarters = self.halves[count:], self.quarters[count:]
             self.mean, self.spread = self.mean[count:], self.spread[count:]
 
+    def without(self, number: int, reach: int) -> Frames:
+        """Those up to `reach` before and after a frame, as if it had never been there: the ones
+        after it have a number that is smaller by one."""
+        at = number - self.first
+        low, high = max(0, at - reach), at + 1 + reach
+        kept = np.r_[low:at, at + 1 : min(high, len(self.planes))]
+        rest = Frames(self.first + low)
+        rest.planes, rest.histograms = self.planes[kept], self.histograms[kept]
+        rest.halves, rest.quarters = self.halves[kept], self.quarters[kept]
+        rest.mean, rest.spread = self.mean[kept], self.spread[kept]
+        return rest
+
     def luma(self, number: int) -> Bytes:
         """The luma of a frame, shape (36, 64)."""
         return self.planes[number - self.first, :LUMA_SIZE].reshape(LUMA)

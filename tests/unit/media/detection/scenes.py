@@ -56,6 +56,12 @@ def dissolve(old: Pictures, new: Pictures) -> Pictures:
     return old * (1 - share) + new * share
 
 
+def blended(old: Pictures, new: Pictures, share: float = 0.5) -> Pictures:
+    """One shot, a frame that shows that share of the other one, and the rest of that."""
+    mixed = old[-1:] * (1 - share) + new[:1] * share
+    return np.concatenate([old[:-1], mixed, new])
+
+
 def fade_out(shot: Pictures, colour: NDArray[np.float32] = BLACK) -> Pictures:
     share = shares(len(shot))
     return shot * (1 - share) + colour * share

@@ -55,6 +55,8 @@ def film(first: int = 0) -> Strip:
             scenes.dissolve(shots[7][20:], scene(8, 60)[:40]),
             scene(8, 60)[40:],
             scene(9, 20),
+            scenes.blended(scene(12, 40), scene(13, 40)),
+            scenes.blended(scene(14, 5), scene(15, 40), 0.3),
             scenes.fade_out(scene(10, 30)),
             scenes.fade_in(scene(11, 30)),
         ],
@@ -88,7 +90,7 @@ def run(strip: Strip, borders: list[int]) -> tuple[list[Boundary], NDArray[np.fl
 
 
 @settings(max_examples=8, deadline=None, suppress_health_check=[HealthCheck.too_slow])
-@given(st.lists(st.integers(0, 540), max_size=30))
+@given(st.lists(st.integers(0, 660), max_size=30))
 def test_any_sharing_out_over_strips_finds_the_same(borders: list[int]) -> None:
     whole, scores = whole_film()
     found, others = run(film(), [min(border, len(film())) for border in borders])
