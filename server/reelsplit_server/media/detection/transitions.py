@@ -58,14 +58,12 @@ def find_transitions(
         for window in some:
             own = partial(_measures, frames, weighing, window)
             around = partial(surroundings, frames, window)
-            # What costs least comes first.
-            value = weigh(
-                weighing,
-                least,
-                partial(steps_measures, frames, step, window),
-                *((around, own) if weighing is PUSH else (own, around)),
-                partial(match_measures, frames, window),
-            )
+            matched = partial(match_measures, frames, window)
+            # What costs least comes first. Nothing that is matched counts for a push: its parts
+            # are found again, moved.
+            stages = (around, own) if weighing is PUSH else (own, around, matched)
+            steps = partial(steps_measures, frames, step, window)
+            value = weigh(weighing, least, steps, *stages)
             if value is not None:
                 extent = (window.before + 1, window.after)
                 if kind is Kind.DISSOLVE:

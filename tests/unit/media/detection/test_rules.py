@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 from collections.abc import Callable
 from fractions import Fraction
+from typing import Any, NoReturn
 
 import av
 import numpy as np
 import pytest
 
+from reelsplit_server.media.detection import transitions
 from reelsplit_server.media.detection.boundary import Boundary, Kind
 from reelsplit_server.media.detection.finder import RuleFinder
+from reelsplit_server.media.detection.gradual import Windows
 from reelsplit_server.media.detection.thumbs import StripBuilder, ThumbMaker
 from reelsplit_server.media.detection.tuning import Footage
 from tests import media
@@ -116,6 +120,21 @@ def test_a_push() -> None:
     found = find(old[:40], scenes.push(old[40:], new[:12]), new[12:])
     assert [boundary.kind for boundary in found] == [Kind.WIPE]
     assert 38 <= found[0].start <= found[0].end <= 55
+
+
+def test_nothing_is_matched_for_a_push(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Matching costs most of all measures, and none of it counts for a push."""
+    known = transitions.find_windows
+
+    def pushes_only(*arguments: Any) -> Windows:
+        return dataclasses.replace(known(*arguments), mixed=[], parted=[])
+
+    def matched(*_: object) -> NoReturn:
+        raise AssertionError("matched")
+
+    monkeypatch.setattr(transitions, "find_windows", pushes_only)
+    monkeypatch.setattr(transitions, "match_measures", matched)
+    test_a_push()
 
 
 @pytest.mark.parametrize("seed", [3, 5, 9])
