@@ -8,7 +8,8 @@ from footage that moves without a cut. Where it is known which way a measure mus
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from functools import lru_cache
 from math import exp, log
 
 Curve = tuple[tuple[float, float], ...]
@@ -26,35 +27,36 @@ class Weighing:
     logarithmic: Mapping[str, Curve]
     """Measures that count by their logarithm."""
     linear: Mapping[str, Curve]
+    best: float = field(init=False)
+    """The logarithm of the odds, if all measures speak for the change as much as they can."""
+
+    def __post_init__(self) -> None:
+        curves = (*self.logarithmic.values(), *self.linear.values())
+        object.__setattr__(self, "best", self.bias + sum(_top(curve) for curve in curves))
+
+    def loss(self, measures: Mapping[str, float]) -> float:
+        """How much less these measures speak for the change than they could: 0 or below."""
+        lost = 0.0
+        for name, measure in measures.items():
+            if (curve := self.logarithmic.get(name)) is not None:
+                lost += _share(curve, log(max(measure, 0.01))) - _top(curve)
+            elif (curve := self.linear.get(name)) is not None:
+                lost += _share(curve, measure) - _top(curve)
+        return lost
 
 
 def weigh(weighing: Weighing, least: float, *stages: Stage) -> float | None:
     """The logarithm of the odds that a change is one of the weighed kind, by what the stages
-    measure of it; None where it is not above `least`, which is known before the last stage where
-    nothing that is left to measure could help."""
-    known: dict[str, float] = {}
-    value = weighing.bias
+    measure of it, each measure in one of them; None where it is not above `least`, which is known
+    before the last stage where nothing that is left to measure could help."""
+    value = weighing.best
     for stage in stages:
         measured = stage()
         if measured is None:
             return None
-        known.update(measured)
-        value = most(weighing, known)
+        value += weighing.loss(measured)
         if value <= least:
             return None
-    return value
-
-
-def most(weighing: Weighing, measures: Mapping[str, float]) -> float:
-    """The logarithm of the odds, if what was not measured speaks for the change as much as it
-    can."""
-    value = weighing.bias
-    for name, curve in weighing.logarithmic.items():
-        measure = measures.get(name)
-        value += _top(curve) if measure is None else _share(curve, log(max(measure, 0.01)))
-    for name, curve in weighing.linear.items():
-        measure = measures.get(name)
-        value += _top(curve) if measure is None else _share(curve, measure)
     return value
 
 
@@ -69,6 +71,7 @@ def _share(curve: Curve, value: float) -> float:
     return low
 
 
+@lru_cache(maxsize=256)
 def _top(curve: Curve) -> float:
     return max(share for _, share in curve)
 

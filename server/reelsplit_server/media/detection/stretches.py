@@ -19,6 +19,9 @@ _WORK = 800_000_000
 _MOST_FRAMES = 1500
 #: The first stretches, as parts of the others: the first boundaries are wanted soon.
 _FIRST = (Fraction(1, 8),) * 8 + (Fraction(1, 4),) * 4 + (Fraction(1, 2),) * 2
+#: Towards the end, a stretch is such a share of what is left, and not less than such a part of the
+#: others: those who share the work are done at about the same time.
+_LEFT, _LEAST = Fraction(1, 8), Fraction(1, 8)
 
 
 @dataclass(frozen=True, slots=True)
@@ -106,11 +109,15 @@ def borders(keys: Sequence[int], pixels: int, rate: Fraction, base: Fraction) ->
     """
     frames = max(1, min(_MOST_FRAMES, _WORK // max(1, pixels)))
     count = last = 0
+    wanted = Fraction(0)
     for place, key in enumerate(keys):
-        share = _FIRST[count - 1] if 0 < count <= len(_FIRST) else 1
-        if count == 0 or (key - keys[last]) * base * rate >= frames * share:
-            yield place
-            count, last = count + 1, place
+        if (key - keys[last]) * base * rate < wanted:
+            continue
+        yield place
+        share = _FIRST[count] if count < len(_FIRST) else Fraction(1)
+        left = (keys[-1] - key) * base * rate
+        wanted = min(frames * share, max(_LEFT * left, frames * _LEAST))
+        count, last = count + 1, place
 
 
 def plan_stretches(

@@ -210,6 +210,7 @@ def _channels(frame: VideoFrame, layout: _Layout) -> list[NDArray[Any]]:
     return channels
 
 
+@lru_cache(maxsize=64)
 def _spread(length: int, low: float, high: float, target: int, apart: int) -> slice:
     """Which of `length` rows or columns are looked at, of the part from `low` to `high`."""
     start = min(length - 1, int(low * length + 1e-6))

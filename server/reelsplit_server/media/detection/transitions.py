@@ -6,8 +6,9 @@ from dataclasses import dataclass
 from functools import partial
 
 from reelsplit_server.media.detection.boundary import Kind
-from reelsplit_server.media.detection.evidence import DISSOLVE, PUSH, WIPE, Weighing, weigh
+from reelsplit_server.media.detection.evidence import DISSOLVE, PUSH, WIPE, weigh
 from reelsplit_server.media.detection.frames import Floats, Frames
+from reelsplit_server.media.detection.fronts import front_measures
 from reelsplit_server.media.detection.gradual import (
     LONGEST,
     MARGIN,
@@ -50,34 +51,29 @@ def find_transitions(
     """
     windows = find_windows(frames, step, start, stop, stride)
     found = []
-    for kind, weighing, some in (
-        (Kind.DISSOLVE, DISSOLVE, windows.mixed),
-        (Kind.WIPE, WIPE, windows.parted),
-        (Kind.WIPE, PUSH, windows.moved),
+    # What costs least comes first. Nothing that is matched counts for a push: its parts are found
+    # again, moved.
+    dissolve = (dissolve_measures, surroundings, match_measures)
+    wipe = (wipe_measures, surroundings, front_measures, match_measures)
+    push = (surroundings, push_measures)
+    for kind, weighing, some, stages in (
+        (Kind.DISSOLVE, DISSOLVE, windows.mixed, dissolve),
+        (Kind.WIPE, WIPE, windows.parted, wipe),
+        (Kind.WIPE, PUSH, windows.moved, push),
     ):
         for window in some:
-            own = partial(_measures, frames, weighing, window)
-            around = partial(surroundings, frames, window)
-            matched = partial(match_measures, frames, window)
-            # What costs least comes first. Nothing that is matched counts for a push: its parts
-            # are found again, moved.
-            stages = (around, own) if weighing is PUSH else (own, around, matched)
-            steps = partial(steps_measures, frames, step, window)
-            value = weigh(weighing, least, steps, *stages)
+            value = weigh(
+                weighing,
+                least,
+                partial(steps_measures, frames, step, window),
+                *(partial(stage, frames, window) for stage in stages),
+            )
             if value is not None:
                 extent = (window.before + 1, window.after)
                 if kind is Kind.DISSOLVE:
                     extent = dissolve_extent(frames, window)
                 found.append(Change(kind, *extent, value))
     return found
-
-
-def _measures(frames: Frames, weighing: Weighing, window: Window) -> dict[str, float] | None:
-    if weighing is DISSOLVE:
-        return dissolve_measures(frames, window)
-    if weighing is WIPE:
-        return wipe_measures(frames, window)
-    return push_measures(frames, window)
 
 
 def match_measures(frames: Frames, window: Window) -> dict[str, float]:

@@ -6,7 +6,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 from reelsplit_server.media.detection.frames import HALF, Frames
-from reelsplit_server.media.detection.fronts import front_measures
 from reelsplit_server.media.detection.gradual import Window
 
 _MOST_REST = 0.45
@@ -66,7 +65,6 @@ def wipe_measures(frames: Frames, window: Window) -> dict[str, float] | None:
         "leap": leap,
         "turns": turns,
         "fit": _best_fit(when, weight),
-        **front_measures(frames, window),
     }
 
 
