@@ -44,11 +44,9 @@ class Glance:
         assert isinstance(context, VideoCodecContext)
         context.extradata = source.extradata
         context.thread_count = 1
-        # Without the loop filter, which only smooths, what is looked at is nearly the same.
-        context.options = {
-            "max_pixels": str(most_pixels.get()),
-            "skip_loop_filter": "all",
-        }
+        # With the loop filter: without it, errors add up from picture to picture, and the next key
+        # frame looks like another shot.
+        context.options = {"max_pixels": str(most_pixels.get())}
         self._context = context
         self.duration = reel.step
         """Ticks that the latest frame looked at is shown for."""

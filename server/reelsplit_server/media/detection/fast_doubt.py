@@ -50,6 +50,8 @@ _RENEWED, _RENEWED_ALONE = 0.75, 0.75
 #: With fewer frames between anchors, where there are any, much changes everywhere: it may be
 #: gradual from this `Sizes.renewal` on.
 _BETWEEN, _RENEWED_BETWEEN = 0.33, 0.25
+#: More than this in `Sizes.crowding` may be one, too.
+_CROWDED = 0.18
 #: Below both of the first limits of `Sizes.largest` and `spike`, or below the next of `spike`
 #: alone, no picture can hide that leans on no other; below both of the last hardly one.
 _EVEN, _LEVEL, _NEARLY_EVEN = (0.3, 2.2), 1.4, (0.45, 3.2)
@@ -76,6 +78,8 @@ def judge(
     if sizes is None or ends.plain or intra or sizes.largest > _LARGEST:
         return Verdict.DOUBT
     if 0 < sizes.between < _BETWEEN and sizes.renewal > _RENEWED_BETWEEN:
+        return Verdict.DOUBT
+    if sizes.crowding > _CROWDED:
         return Verdict.DOUBT
     if not ends.watched:
         calm = ends.apart < _ALIKE and sizes.renewal < _RENEWED and is_nearly_even(sizes)

@@ -26,6 +26,8 @@ _USUAL = 0.35
 _TWICE = 2.0
 #: Sizes below this share of the key frame's are alike.
 _FLOOR = 0.02
+#: Frames in a row that count as one place.
+_PLACE = 12
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -39,6 +41,9 @@ class Sizes:
     renewal: float
     """How much more than usual is coded within a few in a row, as a share of the key frame's size:
     however gradually a picture is replaced, its new parts are coded once."""
+    crowding: float
+    """How much larger the share of anchors is in some place than in most, where much is coded:
+    encoders that choose have no use for other pictures while one shot gives way to another."""
     between: float
     """The share of frames that are no anchors."""
 
@@ -52,6 +57,7 @@ class Curves:
     largest: Floats
     spike: Floats
     renewal: Floats
+    crowding: Floats
     between: float
 
     def after(self, pts: int) -> Sizes | None:
@@ -63,6 +69,7 @@ class Curves:
             largest=float(self.largest[place]),
             spike=float(self.spike[place]),
             renewal=float(self.renewal[place]),
+            crowding=float(self.crowding[place]),
             between=self.between,
         )
 
@@ -121,13 +128,31 @@ class Group:
         around[:, _AROUND] = np.nan
         more = np.maximum(shares - _TWICE * np.quantile(shares, _USUAL), 0.0)
         rows = _rows(np.concatenate((more, np.zeros(_ROW))), _ROW).sum(axis=1)[: len(shares)]
+        times = self.packets[1:][anchors[1:]]
         return Curves(
-            times=self.packets[1:][anchors[1:]],
+            times=times,
             largest=_ahead(shares - _FLOOR),
             spike=_ahead(shares / np.nanmedian(around, axis=1)),
             renewal=_ahead(rows),
+            crowding=self._crowding(times, key),
             between=1 - float(anchors.mean()),
         )
+
+
+    def _crowding(self, times: Ints, key: int) -> Floats:
+        """`Sizes.crowding` from each of these times on, shape (times,); 0 where too few frames
+        follow."""
+        shown = 1 + np.argsort(self.packets[1:])
+        if len(shown) < _PLACE:
+            return np.zeros(len(times))
+        sizes, anchors = (
+            _rows(each[shown].astype(np.float64), _PLACE).mean(axis=1)
+            for each in (self.sizes, self.anchors)
+        )
+        much = sizes > _TWICE * (float(np.quantile(sizes, _USUAL)) + _FLOOR * key / _PLACE)
+        more = np.where(much, anchors - float(np.median(anchors)), 0.0)
+        begins = np.searchsorted(self.packets[shown], times)
+        return np.append(_ahead(np.maximum(more, 0.0)), np.zeros(_PLACE))[begins]
 
 
 def groups_of(stretch: Stretch, samples: Samples, pts: Ints) -> Iterator[Group]:
