@@ -8,6 +8,7 @@ from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import structlog
 
@@ -33,7 +34,6 @@ from reelsplit_server.engine.local import LocalEngine
 from reelsplit_server.ims.actions import UseCases
 from reelsplit_server.ims.face import Face
 from reelsplit_server.ims.gate import Gate as ImsGate
-from reelsplit_server.ims.server import ImsServer
 from reelsplit_server.jobs.census import Census
 from reelsplit_server.jobs.database import Database, StoreUnavailableError
 from reelsplit_server.jobs.log import EventLog
@@ -51,6 +51,9 @@ from reelsplit_server.rpc.server import RpcServer
 from reelsplit_server.scraping import MetricsServer
 from reelsplit_server.settings import Settings
 from reelsplit_server.store_setup import stores
+
+if TYPE_CHECKING:
+    from reelsplit_server.ims.server import ImsServer
 
 __all__ = ["StartError", "running", "tell"]
 
@@ -226,6 +229,9 @@ def _ims(
             "the IMS face is never served without access keys: make one with reelsplit keys "
             "create, give --keys-file, or leave out --ims-listen"
         )
+    # Loads a web server, a tenth of the time that a start takes.
+    from reelsplit_server.ims.server import ImsServer
+
     gate = ImsGate(access.keys, access.nonces, _now, settings.ims_requests_per_second)
     context = certificates.context() if certificates is not None else None
     return ImsServer(Face(cases, gate, settings.max_calls), context)

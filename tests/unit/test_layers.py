@@ -84,7 +84,8 @@ ALLOWED: dict[str, set[str]] = {
         "settings",
         "store_setup",
     },
-    "main": {"composition", "telemetry", "settings", "jobs.database"},
+    "main": {"serving", "settings", "work.process"},
+    "serving": {"composition", "telemetry", "settings", "jobs.database"},
     "__main__": {"main"},
     "operating": {"access", "notify", "jobs.database", "settings", "main", "data_folder"},
 }

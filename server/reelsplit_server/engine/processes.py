@@ -13,7 +13,7 @@ from pebble import ProcessExpired, ProcessPool
 
 from reelsplit_server.engine.seam import WorkerDiedError
 from reelsplit_server.engine.vitals import Vital
-from reelsplit_server.work import entry
+from reelsplit_server.work import entry, process
 from reelsplit_server.work.process import WorkerContext
 
 log = structlog.get_logger(__name__)
@@ -42,10 +42,10 @@ class Processes:
         # The server forks from a small process of its own, which has loaded the libraries and
         # has neither threads nor gRPC in it.
         self._context = WorkerContext()
-        self._context.set_forkserver_preload(["reelsplit_server.work.preload"])
 
     async def start(self) -> None:
         """Start all, and wait until they are ready."""
+        await asyncio.to_thread(process.begin)
         for pool in await asyncio.gather(*(self._another() for _ in range(self._count))):
             self._free.put_nowait(pool)
 

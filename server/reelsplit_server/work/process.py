@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import contextlib
 import multiprocessing.context
+import multiprocessing.forkserver
 import multiprocessing.util
 import os
 import subprocess
@@ -15,7 +16,17 @@ from collections.abc import Iterator, Sequence
 from typing import Any
 
 _ENVIRONMENT = ("PATH", "LANG", "LC_ALL", "TMPDIR", "TZ", "LD_LIBRARY_PATH", "PYTHONPATH")
+_NEEDED = "reelsplit_server.work.preload"
+"""What the fork server loads, so that no worker has to."""
 _starting = threading.Lock()
+
+
+def begin() -> None:
+    """Start the fork server if there is none yet, which then loads what workers need. Blocks for
+    milliseconds; the first worker waits until all is loaded."""
+    with _starting, _bare_starts():
+        multiprocessing.forkserver.set_forkserver_preload([_NEEDED])
+        multiprocessing.forkserver.ensure_running()
 
 
 class WorkerProcess(multiprocessing.context.ForkServerProcess):

@@ -49,7 +49,7 @@ _OTHER_STEADY, _STEADY, _RENEWED_STEADY = 0.22, (0.45, 2.2), 0.1
 _RENEWED, _RENEWED_ALONE = 0.75, 0.75
 #: With fewer frames between anchors, where there are any, much changes everywhere: it may be
 #: gradual from this `Sizes.renewal` on.
-_BETWEEN, _RENEWED_BETWEEN = 0.33, 0.25
+_BETWEEN, _RENEWED_BETWEEN = 0.33, 0.12
 #: More than this in `Sizes.crowding` may be one, too.
 _CROWDED = 0.18
 #: Below both of the first limits of `Sizes.largest` and `spike`, or below the next of `spike`

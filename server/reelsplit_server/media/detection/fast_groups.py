@@ -138,7 +138,6 @@ class Group:
             between=1 - float(anchors.mean()),
         )
 
-
     def _crowding(self, times: Ints, key: int) -> Floats:
         """`Sizes.crowding` from each of these times on, shape (times,); 0 where too few frames
         follow."""

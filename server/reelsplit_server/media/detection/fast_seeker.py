@@ -20,6 +20,11 @@ OnScores = Callable[[int, NDArray[np.float32]], None]
 PAD = 12
 
 
+#: The confidence that is asked of a boundary with which an island begins: the frames before it were
+#: not looked at, and a picture that is held in their place makes any step look like a cut.
+_LEAST_BLIND = 0.62
+
+
 class FastSeeker:
     """A `Seeker` for strips with gaps, in which every frame is taken to be as the last one before
     it that was looked at.
@@ -41,6 +46,8 @@ class FastSeeker:
         """The last frame that was looked at, as its strip's only one."""
         self._far: Strip | None = None
         """The one before the gap that the island, or the lone frame, lies behind."""
+        self._blind: int | None = None
+        """Where an island begins that other frames are held before."""
         self._told: list[Boundary] = []
         """Boundaries that were told and have not been decided on."""
         self._stop = self._scored = 0
@@ -78,8 +85,8 @@ class FastSeeker:
             found += self._open(self._lone)
         if self._finder is not None and self._last is not None:
             gap = strip.first - self._last.stop
-            found += self._finder.push(_held(self._last, self._last.stop, gap))
-            found += self._finder.push(strip)
+            found += self._judged(self._finder, _held(self._last, self._last.stop, gap))
+            found += self._judged(self._finder, strip)
         elif len(strip) == 1:
             self._lone = strip
         else:
@@ -96,21 +103,22 @@ class FastSeeker:
     def _open(self, strip: Strip) -> list[Boundary]:
         """Begin an island."""
         finder = self._finder = self._new_finder(self._score)
-        self._lone = None
+        self._lone = self._blind = None
         first, far = strip.first, self._far
         found: list[Boundary] = []
         self._silent(first - PAD)
         if far is not None and any(told.start == first for told in self._told):
-            found += finder.push(_held(far, first - PAD, PAD))
-        return found + finder.push(strip)
+            self._blind = first
+            found += self._judged(finder, _held(far, first - PAD, PAD))
+        return found + self._judged(finder, strip)
 
     def _close(self) -> list[Boundary]:
         """End the island, or decide about the lone frame; a gap follows."""
         last, found = self._last, []
         if self._finder is not None and last is not None:
             held = min(PAD, self._stop - last.stop)
-            found += self._finder.push(_held(last, last.stop, held))
-            found += self._finder.finish()
+            found += self._judged(self._finder, _held(last, last.stop, held))
+            found += self._judged(self._finder, None)
         elif self._lone is not None:
             number = self._lone.first
             found += [told for told in self._told if told.start == number]
@@ -123,6 +131,13 @@ class FastSeeker:
         self._finder = self._lone = None
         self._far = last
         return found
+
+    def _judged(self, finder: Finder, strip: Strip | None) -> list[Boundary]:
+        """What an island's finder says to a strip, None for the end."""
+        found = finder.finish() if strip is None else finder.push(strip)
+        return [
+            each for each in found if each.start != self._blind or each.confidence >= _LEAST_BLIND
+        ]
 
     def _silent(self, number: int) -> None:
         """Nothing is known of how the frames up to this one change."""

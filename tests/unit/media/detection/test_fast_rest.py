@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import io
 from dataclasses import replace
+from itertools import pairwise
 from pathlib import Path
 
 import numpy as np
@@ -51,6 +52,33 @@ def group(*large: int) -> Group:
         packets=pts,
         sizes=sizes,
     )
+
+
+def test_anchors_crowd_where_one_shot_gives_way_to_another() -> None:
+    """Every fourth frame is an anchor, but for twelve in a row that are, and are large."""
+    calm = group()
+    shown = np.arange(LENGTH)
+    crowded = (shown >= 100) & (shown < 112)
+    anchors = (shown % 4 == 0) | crowded
+    # Each anchor is decoded before the frames that are shown before it.
+    times = []
+    for low, high in pairwise([*np.flatnonzero(anchors).tolist(), LENGTH]):
+        times += [low] if low == 0 else []
+        times += [high] * (high < LENGTH) + list(range(low + 1, high))
+    packets = np.array(times, np.int64)
+    sizes = np.where(crowded, 400, np.where(anchors, 200, 50))[packets]
+    sizes[0] = 1000
+    assert sorted(times) == shown.tolist()
+    mixed = replace(calm, packets=packets, sizes=sizes).curves()
+    even = calm.curves()
+    assert mixed is not None
+    assert even is not None
+    assert float(even.crowding.max()) == 0.0
+    first, late = mixed.after(0), mixed.after(120)
+    assert first is not None
+    assert late is not None
+    assert first.crowding > 0.5
+    assert late.crowding == 0.0
 
 
 def stop(rest: Rest, picture: Thumb = ONE) -> int | None:

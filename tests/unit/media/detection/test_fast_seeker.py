@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import random
+from dataclasses import replace
 from fractions import Fraction
 
 import numpy as np
 import pytest
 from numpy.typing import NDArray
 
+from reelsplit_server.media.detection import fast_seeker
 from reelsplit_server.media.detection.boundary import Boundary, Kind
 from reelsplit_server.media.detection.effort import Scanned
 from reelsplit_server.media.detection.fast_doubt import Ends, Verdict, judge
@@ -89,6 +91,12 @@ def test_boundaries_in_the_open_and_on_islands_are_found() -> None:
     assert set(np.flatnonzero(scores > 0.4)) == {60, 110, 122, 190}
 
 
+def test_where_an_island_begins_more_is_asked(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(fast_seeker, "_LEAST_BLIND", 1.01)
+    found, _ = sought(STRIPS, [cut(60), cut(110), cut(190)], [0])
+    assert [each.start for each in found] == [60, 122, 190]
+
+
 def test_what_nobody_told_is_no_boundary_in_the_open() -> None:
     found, _ = sought(STRIPS, [cut(60)], [0])
     assert [each.start for each in found] == [60, 122]
@@ -115,12 +123,13 @@ def test_nothing_is_nothing() -> None:
     assert sought([], [], [0])[0] == []
 
 
-EVEN = Sizes(largest=0.1, spike=1.2, renewal=0.1, between=0.6)
-SPIKED = Sizes(largest=0.8, spike=6.0, renewal=0.3, between=0.6)
-RENEWED = Sizes(largest=0.2, spike=1.5, renewal=0.9, between=0.6)
-RESTLESS = Sizes(largest=0.2, spike=1.2, renewal=0.3, between=0.2)
-BUSY = Sizes(largest=0.2, spike=1.2, renewal=0.3, between=0.6)
-BRISK = Sizes(largest=0.2, spike=1.2, renewal=0.1, between=0.2)
+EVEN = Sizes(largest=0.1, spike=1.2, renewal=0.1, crowding=0.0, between=0.6)
+SPIKED = Sizes(largest=0.8, spike=6.0, renewal=0.3, crowding=0.0, between=0.6)
+RENEWED = Sizes(largest=0.2, spike=1.5, renewal=0.9, crowding=0.0, between=0.6)
+RESTLESS = Sizes(largest=0.2, spike=1.2, renewal=0.3, crowding=0.0, between=0.2)
+BUSY = Sizes(largest=0.2, spike=1.2, renewal=0.3, crowding=0.0, between=0.6)
+BRISK = Sizes(largest=0.2, spike=1.2, renewal=0.1, crowding=0.0, between=0.2)
+CROWDED = replace(EVEN, crowding=0.25)
 FREE = Ends(apart=1.0, free=True, watched=True, due=False, plain=False)
 SAME = Ends(apart=0.1, free=False, watched=True, due=False, plain=False)
 LONG = Ends(apart=0.5, free=False, watched=True, due=True, plain=False)
@@ -152,6 +161,8 @@ PLAIN = Ends(apart=1.0, free=True, watched=True, due=False, plain=True)
         (FREE, RENEWED, False, None, Verdict.DOUBT),
         (FREE, RESTLESS, False, None, Verdict.DOUBT),
         (FREE, BRISK, False, None, Verdict.CUT),
+        (FREE, CROWDED, False, None, Verdict.DOUBT),
+        (SAME, CROWDED, True, False, Verdict.DOUBT),
         (DARK, BRISK, False, None, Verdict.CUT),
         (DARK, RESTLESS, False, None, Verdict.DOUBT),
         (DARK, SPIKED, True, False, Verdict.DOUBT),
