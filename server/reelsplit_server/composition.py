@@ -64,10 +64,12 @@ _ANSWERS = 2.0
 
 
 @asynccontextmanager
-async def running(settings: Settings) -> AsyncIterator[str]:
-    """A server that answers, until the block ends; gives its real address. Drains at the end."""
+async def running(settings: Settings, folder: Path | None = None) -> AsyncIterator[str]:
+    """A server that answers, until the block ends; gives its real address. Drains at the end.
+    `folder` is the data folder where it is held already."""
     async with AsyncExitStack() as stack:
-        folder = stack.enter_context(data_folder(settings.data_dir))
+        if folder is None:
+            folder = stack.enter_context(data_folder(settings.data_dir))
         events = EventLog()
         bell = asyncio.Event()
         census = Census(_now)

@@ -8,6 +8,8 @@ from collections.abc import Sequence
 from pydantic import ValidationError
 from pydantic_settings import CliSettingsSource, SettingsError
 
+from reelsplit_server.data_folder import StartError, data_folder
+from reelsplit_server.engine import leftovers
 from reelsplit_server.settings import Settings
 from reelsplit_server.work import process
 
@@ -20,11 +22,18 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except (ValidationError, SettingsError, ValueError) as error:
         print(f"reelsplit serve: {readable(error)}", file=sys.stderr)
         return 2
-    # What workers need is loaded over there while the rest is loaded here.
-    process.begin()
-    from reelsplit_server import serving
+    try:
+        with data_folder(settings.data_dir) as folder:
+            # What workers need is loaded over there while the rest is loaded here.
+            leftovers.prepare(folder / leftovers.RECORD, own=False)
+            process.begin()
+            from reelsplit_server import serving
 
-    return serving.serve(settings)
+            serving.serve(settings, folder)
+    except StartError as error:
+        print(f"reelsplit serve: {error}", file=sys.stderr)
+        return 1
+    return 0
 
 
 def read_settings(arguments: Sequence[str]) -> Settings:

@@ -24,28 +24,27 @@ looks one goes further. At Python's own 700 every burst of submits has all that 
 looked through again and again, and each time it stands still for a tenth of a second."""
 
 
-def serve(settings: Settings) -> int:
-    """Serve; answers the exit code: 0 after a drain, 1 when it cannot start."""
+def serve(settings: Settings, folder: Path) -> None:
+    """Serve on a data folder that is held, until the process is told to stop, and drain. Raises
+    `StartError`."""
     telemetry.configure(settings.log_level, settings.log_format)
     sys.setswitchinterval(_SWITCH)
     gc.set_threshold(_YOUNG, _MIDDLE, _OLD)
     end_tracing = tracing.configure()
     try:
-        asyncio.run(_serve(settings))
-    except (composition.StartError, StoreVersionError, StoreUnavailableError) as error:
-        print(f"reelsplit serve: {error}", file=sys.stderr)
-        return 1
+        asyncio.run(_serve(settings, folder))
+    except (StoreVersionError, StoreUnavailableError) as error:
+        raise composition.StartError(str(error)) from error
     finally:
         end_tracing()
-    return 0
 
 
-async def _serve(settings: Settings) -> None:
+async def _serve(settings: Settings, folder: Path) -> None:
     stopping = asyncio.Event()
     loop = asyncio.get_running_loop()
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, _stop, loop, stopping)
-    async with composition.running(settings) as address:
+    async with composition.running(settings, folder) as address:
         # What is there now stays: looking through it for cycles finds none, and takes long.
         gc.collect()
         gc.freeze()

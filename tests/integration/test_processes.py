@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import signal
+import tempfile
 import threading
 from collections import Counter
 from collections.abc import Iterator
@@ -174,3 +175,19 @@ def test_a_server_without_work_stops_at_once_and_keeps_its_jobs(process: ServerP
         rest = list(job.watch(resume_token=whole[3].resume_token, progress=False))
         assert rest == whole[4:]
     assert process.terminate() == 0
+
+
+def test_what_a_killed_server_leaves_among_temporary_files_is_deleted_by_the_next(
+    tmp_path: Path,
+) -> None:
+    # A short path, as sockets need one.
+    with tempfile.TemporaryDirectory() as temporary:
+        server = ServerProcess(tmp_path, "--workers", "1", environment={"TMPDIR": temporary})
+        with server:
+            server.kill()
+            left = set(os.listdir(temporary))
+            assert left
+            with server:
+                assert not left & set(os.listdir(temporary))
+                assert server.terminate() == 0
+        assert os.listdir(temporary) == []

@@ -84,7 +84,7 @@ ALLOWED: dict[str, set[str]] = {
         "settings",
         "store_setup",
     },
-    "main": {"serving", "settings", "work.process"},
+    "main": {"serving", "settings", "data_folder", "engine.leftovers", "work.process"},
     "serving": {"composition", "telemetry", "settings", "jobs.database"},
     "__main__": {"main"},
     "operating": {"access", "notify", "jobs.database", "settings", "main", "data_folder"},
