@@ -43,7 +43,7 @@ class Sizes:
     however gradually a picture is replaced, its new parts are coded once."""
     crowding: float
     """How much larger the share of anchors is in some place than in most, where much is coded:
-    encoders that choose have no use for other pictures while one shot gives way to another."""
+    encoders that may choose make few others while one shot gives way to another."""
     between: float
     """The share of frames that are no anchors."""
 
