@@ -97,10 +97,18 @@ class EncodedAudio:
         try:
             frames = self._source.codec_context.decode(packet)
         except av.error.FFmpegError as error:
-            self._damage.note(f"an audio packet cannot be decoded ({error.strerror})")
+            # A seek may have led into the middle of one.
+            if not self._is_over(packet):
+                self._damage.note(f"an audio packet cannot be decoded ({error.strerror})")
             return
         for frame in frames:
             self._place(frame)
+
+    def _is_over(self, packet: Packet[Stream]) -> bool:
+        """Whether nothing of a packet is heard, nor of the next, whose decoding may need it."""
+        if packet.pts is None or not packet.duration:
+            return False
+        return (packet.pts + 2 * packet.duration) * self._base <= self._start
 
     def finish(self) -> None:
         if not self.done:
