@@ -14,7 +14,6 @@ from pebble import ProcessExpired, ProcessPool
 from reelsplit_server.engine.seam import WorkerDiedError
 from reelsplit_server.engine.vitals import Vital
 from reelsplit_server.work import entry, process
-from reelsplit_server.work.process import WorkerContext
 
 log = structlog.get_logger(__name__)
 _MOST_DONE = 500
@@ -41,7 +40,7 @@ class Processes:
         """How often each was given something to do."""
         # The server forks from a small process of its own, which has loaded the libraries and
         # has neither threads nor gRPC in it.
-        self._context = WorkerContext()
+        self._context = process.WorkerContext()
 
     async def start(self) -> None:
         """Start all, and wait until they are ready."""

@@ -4,15 +4,12 @@ like a cut; without the mixed frame it is one like any other."""
 
 from __future__ import annotations
 
-from functools import partial
-
 import numpy as np
 from numpy.typing import NDArray
 
 from reelsplit_server.media.detection import cuts
 from reelsplit_server.media.detection.cuts import Cut
 from reelsplit_server.media.detection.distances import distance, structure
-from reelsplit_server.media.detection.evidence import CUT, weigh
 from reelsplit_server.media.detection.frames import HALF, Floats, Frames, Numbers
 
 REACH = cuts.REACH + 1
@@ -53,13 +50,7 @@ def find_blended_cuts(
         # The frame after the mixed one has its number now.
         if not cuts.candidates(rest, steps, number, number + 1, stride):
             continue
-        value = weigh(
-            CUT,
-            least,
-            partial(cuts.measures, rest, steps, number, stride),
-            partial(cuts.lasting_measures, rest, steps, number, stride),
-            partial(cuts.match_measures, rest, number, stride),
-        )
+        value = cuts.odds(rest, steps, number, stride, least)
         if value is not None:
             found.append(Cut(number if share >= 0.5 else number + 1, value))
     return found

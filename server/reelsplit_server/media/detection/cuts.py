@@ -70,17 +70,23 @@ def find_cuts(
     there are as many."""
     found = []
     for number in candidates(frames, step, start, stop, stride):
-        # What costs least comes first.
-        value = weigh(
-            CUT,
-            least,
-            partial(measures, frames, step, number, stride),
-            partial(lasting_measures, frames, step, number, stride),
-            partial(match_measures, frames, number, stride),
-        )
+        value = odds(frames, step, number, stride, least)
         if value is not None:
             found.append(Cut(number, value))
     return found
+
+
+def odds(frames: Frames, step: Floats, number: int, stride: int, least: float) -> float | None:
+    """The logarithm of the odds that there is a cut to this frame; None where it is not above
+    `least`. Frames and steps as in `find_cuts`."""
+    # What costs least comes first.
+    return weigh(
+        CUT,
+        least,
+        partial(measures, frames, step, number, stride),
+        partial(lasting_measures, frames, step, number, stride),
+        partial(match_measures, frames, number, stride),
+    )
 
 
 def candidates(frames: Frames, step: Floats, start: int, stop: int, stride: int) -> list[int]:

@@ -18,8 +18,6 @@ OnScores = Callable[[int, NDArray[np.float32]], None]
 #: So many frames that were not looked at are shown to a finder, before and after those that were:
 #: the one before them, over and over.
 PAD = 12
-
-
 #: The confidence that is asked of a boundary with which an island begins: the frames before it were
 #: not looked at, and a picture that is held in their place makes any step look like a cut.
 _LEAST_BLIND = 0.62
