@@ -235,6 +235,26 @@ def test_corrupt_sound_ends_in_a_segment_or_a_reason(
                 assert error.reason  # noqa: PT017 - either is right
 
 
+@pytest.mark.parametrize(("at", "damaged"), [(Fraction(1), False), (Fraction(5, 2), True)])
+def test_broken_sound_is_damage_where_it_is_heard(
+    made: Made, tmp_path: Path, at: Fraction, damaged: bool
+) -> None:
+    source = made("torn.mkv", Sound(codec="mp2"))
+    with av.open(str(source)) as container:
+        sound = next(
+            bytes(packet)
+            for packet in container.demux(audio=0)
+            if packet.pts is not None and packet.pts * packet.time_base >= at
+        )
+    data = source.read_bytes()
+    assert data.count(sound) == 1
+    broken = tmp_path / "broken.mkv"
+    broken.write_bytes(data.replace(sound, b"U" * len(sound)))
+    asked = AudioSettings(codec=AudioCodec.AAC)
+    result = cut(broken, tmp_path / "o.mp4", 2, 3, mode=CutMode.ENCODE, audio=asked)
+    assert bool(result.damaged) is damaged
+
+
 TRAITS = [
     name
     for name in footage("traits")
