@@ -23,7 +23,9 @@ from reelsplit_server.media.detection.fast_packets import (
 )
 from reelsplit_server.media.detection.fast_rest import Rest, is_plain
 from reelsplit_server.media.detection.fast_seeker import FastSeeker, OnScores
+from reelsplit_server.media.detection.fast_surroundings import Surroundings
 from reelsplit_server.media.detection.finder import RuleFinder
+from reelsplit_server.media.detection.index import Samples
 from reelsplit_server.media.detection.reel import Reel
 from reelsplit_server.media.detection.scanning import scan_all
 from reelsplit_server.media.detection.stretches import Stretch
@@ -50,6 +52,8 @@ class Fast:
     def __init__(self, settings: OwnSettings, rate: Fraction, on_scores: OnScores | None) -> None:
         """`rate` is the source's frames a second."""
         self._settings, self._rate, self._on_scores = settings, rate, on_scores
+        self._around: tuple[Samples, Surroundings] | None = None
+        """Those of the latest source."""
         self._strictness = _STRICTEST ** (1 - 2 * settings.sensitivity)
 
     def seeker(self) -> Seeker:
@@ -71,14 +75,27 @@ class Fast:
             return scan_all(reel, stretch, pause)
         known = read_packets(reel, stretch, pause)
         groups = [] if known is None else list(groups_of(stretch, known.samples, known.pts))
-        found = None if known is None else self._scanned(reel, stretch, groups, known, pause)
+        eventful = [self._is_eventful(stretch, group) for group in groups]
+        found = None
+        if known is not None and not all(eventful):
+            found = self._scanned(reel, stretch, groups, eventful, known, pause)
         return scan_all(reel, stretch, pause) if found is None else found
+
+    def _is_eventful(self, stretch: Stretch, group: Group) -> bool:
+        """Whether so much happens around a group that all of it is looked at, whatever it is."""
+        if stretch.samples is None:
+            return False
+        if self._around is None or self._around[0] is not stretch.samples:
+            self._around = stretch.samples, Surroundings(stretch.samples)
+        key = int(group.coded.packets[0])
+        return self._around[1].are_eventful(key, watched=stretch.spacing.watched)
 
     def _scanned(
         self,
         reel: Reel,
         stretch: Stretch,
         groups: list[Group],
+        eventful: list[bool],
         known: Packets,
         pause: Callable[[], None],
     ) -> Scanned | None:
@@ -86,26 +103,31 @@ class Fast:
         if not groups or groups[0].first or groups[-1].stop != len(known.pts):
             return None
         glance = Glance(reel)
-        keys = [glance.key_frame(group.entry) if group.begun else None for group in groups]
+        # Two key frames judge a group; where all of it is looked at, nothing judges it.
+        asked = [not (one and other) for one, other in pairwise((eventful[0], *eventful))]
+        keys = [
+            glance.key_frame(group.entry) if group.begun and ask else None
+            for group, ask in zip(groups, asked, strict=True)
+        ]
         last = groups[-1]
-        keys.append(glance.key_frame(last.high) if last.ended else None)
+        keys.append(glance.key_frame(last.high) if last.ended and not eventful[-1] else None)
         strips: list[Strip] = []
         boundaries: list[Boundary] = []
-        for group, (key, following) in zip(groups, pairwise(keys), strict=True):
-            ends = _ends(stretch, group, key, following)
+        for group, whole, (key, following) in zip(groups, eventful, pairwise(keys), strict=True):
+            ends = None if whole else _ends(stretch, group, key, following)
             verdict, intra = self._judge(reel, group, ends)
             distance = 0.0 if ends is None else ends.apart
             if verdict is Verdict.DOUBT or key is None:
                 rest = self._rest(reel, group, ends, following, intra)
-                watched, sizes = stretch.spacing.watched, group.measure()
-                eventful = not watched and (sizes is None or not is_nearly_even(sizes))
+                watched, sizes = stretch.spacing.watched, group.coded.measure()
+                likely = not watched and (sizes is None or not is_nearly_even(sizes))
                 strip = look(
                     glance,
                     group,
                     following,
                     pause,
                     watched=watched,
-                    eventful=eventful,
+                    eventful=whole or likely,
                     enough=never if rest is None else rest.enough,
                 )
                 if rest is not None:
@@ -130,13 +152,13 @@ class Fast:
         """The verdict, and what `last_intra` told, if it was asked."""
         if ends is None:
             return Verdict.DOUBT, None
-        sizes = group.measure()
+        sizes = group.coded.measure()
         if sizes is not None and not group.ended:
             sizes = replace(sizes, renewal=_UNSEEN * sizes.renewal)
         verdict, last = judge(ends, sizes, strictness=self._strictness), None
         if verdict is Verdict.UNSURE:
             last = last_intra(reel, group)
-            intra = None if last is None else last > int(group.packets[0])
+            intra = None if last is None else last > int(group.coded.packets[0])
             verdict = judge(ends, sizes, strictness=self._strictness, asked=True, intra=intra)
         return verdict, last
 

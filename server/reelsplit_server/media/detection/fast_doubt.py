@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from enum import Enum, auto
 
-from reelsplit_server.media.detection.fast_groups import Sizes
+from reelsplit_server.media.detection.fast_coding import Sizes
 
 
 class Verdict(Enum):
@@ -44,9 +44,11 @@ _SAME, _ALIKE, _OTHER = 0.2, 0.4, 0.6
 #: Further apart than this they are different shots where the packets between are steady: below
 #: these limits of `Sizes.largest`, `spike` and `renewal`. So they are in dark footage.
 _OTHER_STEADY, _STEADY, _RENEWED_STEADY = 0.22, (0.45, 2.2), 0.1
-#: More than this in `Sizes.renewal` may be a gradual change; the second limit is for those that
-#: only the sizes speak against.
-_RENEWED, _RENEWED_ALONE = 0.75, 0.75
+#: Further apart than the first they hardly ever show one shot, unless next to nothing is renewed:
+#: no more than the second.
+_FAR, _RENEWED_FAR = 0.9, 0.1
+#: More than this in `Sizes.renewal` may be a gradual change.
+_RENEWED = 0.75
 #: With fewer frames between anchors, where there are any, much changes everywhere: it may be
 #: gradual from this `Sizes.renewal` on.
 _BETWEEN, _RENEWED_BETWEEN = 0.33, 0.12
@@ -55,6 +57,9 @@ _CROWDED = 0.18
 #: Below both of the first limits of `Sizes.largest` and `spike`, or below the next of `spike`
 #: alone, no picture can hide that leans on no other; below both of the last hardly one.
 _EVEN, _LEVEL, _NEARLY_EVEN = (0.3, 2.2), 1.4, (0.45, 3.2)
+#: Key frames less apart than this may belong to one shot in which much moved just before the
+#: second; at a change of shot less than this is in `Sizes.ending`, and hardly ever more.
+_UNLIKE, _ENDING = 0.95, 0.6
 #: A picture larger than this, to its key frame, is of another kind.
 _LARGEST = 1.2
 
@@ -75,14 +80,10 @@ def judge(
     told; the answer is never UNSURE then. `rest`: the group is only the end of one, which was not
     as calm before.
     """
-    if sizes is None or ends.plain or intra or sizes.largest > _LARGEST:
-        return Verdict.DOUBT
-    if 0 < sizes.between < _BETWEEN and sizes.renewal > _RENEWED_BETWEEN:
-        return Verdict.DOUBT
-    if sizes.crowding > _CROWDED:
+    if sizes is None or is_restless(sizes) or ends.plain or intra:
         return Verdict.DOUBT
     if not ends.watched:
-        calm = ends.apart < _ALIKE and sizes.renewal < _RENEWED and is_nearly_even(sizes)
+        calm = ends.apart < _ALIKE and is_nearly_even(sizes)
         return Verdict.CALM if calm else Verdict.DOUBT
     same = ends.apart < _SAME
     steady = not rest and _below(sizes, _STEADY) and sizes.renewal <= _RENEWED_STEADY
@@ -90,14 +91,24 @@ def judge(
     alone = ends.due and not (same or other)
     if not (same or other or alone):
         return Verdict.DOUBT
-    if sizes.renewal > (_RENEWED_ALONE if alone else _RENEWED):
+    if alone and ends.apart > _FAR * strictness and sizes.renewal > _RENEWED_FAR:
         return Verdict.DOUBT
     even = _below(sizes, _EVEN) or sizes.spike <= _LEVEL
     if not asked and (alone or not even):
         return Verdict.UNSURE
     if asked and intra is None and (alone or not (even or is_nearly_even(sizes))):
         return Verdict.DOUBT
+    if other and ends.apart < _UNLIKE * strictness and sizes.ending > _ENDING:
+        return Verdict.DOUBT
     return Verdict.CUT if other else Verdict.CALM
+
+
+def is_restless(sizes: Sizes) -> bool:
+    """Whether the packets speak against one shot, whatever the key frames show."""
+    mixed = 0 < sizes.between < _BETWEEN and sizes.renewal > _RENEWED_BETWEEN
+    return mixed or (
+        sizes.largest > _LARGEST or sizes.renewal > _RENEWED or sizes.crowding > _CROWDED
+    )
 
 
 def is_nearly_even(sizes: Sizes) -> bool:

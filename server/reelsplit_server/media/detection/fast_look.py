@@ -42,7 +42,7 @@ def look(
     changes of shot; `eventful`: there is likely to be one, so that all frames would be wanted in
     the end. Where frames are `enough`, those after them are left. None where the group cannot be
     decoded by itself."""
-    anchors = group.packets[group.anchors]
+    anchors = group.coded.packets[group.coded.anchors]
     if eventful or not glance.can_skip or len(anchors) > _MOST_ANCHORS * len(group.pts):
         found = glance.frames(group, None, pause, enough)
         return None if found is None else _filled(group, found, None, left=True)

@@ -33,10 +33,12 @@ class Packets:
 def read_packets(reel: Reel, stretch: Stretch, pause: Callable[[], None]) -> Packets | None:
     """The packets of a stretch: from the index, where that tells of single ones, else they are
     read, and not decoded. None where something is wrong with them."""
-    samples, pts = stretch.samples, stretch.pts
+    pts = stretch.pts
     leading: list[int] = []
-    if samples is None:
+    if stretch.samples is None:
         samples = _read(reel, stretch, leading, pause)
+    else:
+        samples = stretch.samples[slice(*stretch.packets)]
     if samples is None or not len(samples.pts):
         return None
     if pts is None:

@@ -38,7 +38,7 @@ class Rest:
         self._strictness = strictness
         self._calmer = _CALMER_BLANK if ends.plain else _CALMER
         self._last = len(group.pts) - (_FEWEST_BLANK if ends.plain else _FEWEST)
-        self._curves = group.curves(blank=ends.plain)
+        self._curves = group.coded.curves(blank=ends.plain)
         self._intra: int | None = None
         self.verdict = Verdict.DOUBT
         self.apart = ends.apart

@@ -23,6 +23,12 @@ from reelsplit_server.media.detection.stretches import Spacing, Stretch
 from reelsplit_server.media.detection.strip import CHROMA, LUMA, Strip
 
 _MOST_HEAD = 1 << 24
+_NONE = Samples(
+    pts=np.empty(0, np.int64),
+    sizes=np.empty(0, np.int64),
+    keys=np.empty(0, np.bool_),
+    shown=np.empty(0, np.bool_),
+)
 
 
 def pack_plan(file: BinaryIO, view: View, stretches: Sequence[Stretch]) -> None:
@@ -34,20 +40,17 @@ def pack_plan(file: BinaryIO, view: View, stretches: Sequence[Stretch]) -> None:
                 *(each.entry, each.low, each.high, each.cut, each.place),
                 list(astuple(each.spacing)),
                 None if each.pts is None else len(each.pts),
-                None if each.samples is None else len(each.samples.pts),
+                None if each.samples is None else each.packets,
             ]
             for each in stretches
         ],
     }
     _put_head(file, head)
     times = [each.pts for each in stretches if each.pts is not None]
-    parts = [each.samples for each in stretches if each.samples is not None]
     _put(file, np.concatenate(times) if times else np.empty(0, np.int64))
-    _put(file, np.concatenate([part.pts for part in parts]) if parts else np.empty(0, np.int64))
-    _put(file, np.concatenate([part.sizes for part in parts]) if parts else np.empty(0, np.int64))
-    for name in ("keys", "shown"):
-        flags = [getattr(part, name) for part in parts]
-        _put(file, np.concatenate(flags) if flags else np.empty(0, np.bool_))
+    samples = next((each.samples for each in stretches if each.samples is not None), _NONE)
+    for part in (samples.pts, samples.sizes, samples.keys, samples.shown):
+        _put(file, part)
 
 
 def unpack_plan(file: BinaryIO) -> tuple[View, list[Stretch]]:
@@ -63,13 +66,16 @@ def unpack_plan(file: BinaryIO) -> tuple[View, list[Stretch]]:
             downscale=downscale,
         )
         times = _array(file, np.int64)
-        pts, sizes = _array(file, np.int64), _array(file, np.int64)
-        keys, shown = _array(file, np.bool_), _array(file, np.bool_)
+        samples = Samples(
+            pts=_array(file, np.int64),
+            sizes=_array(file, np.int64),
+            keys=_array(file, np.bool_),
+            shown=_array(file, np.bool_),
+        )
         stretches: list[Stretch] = []
-        frame = packet = 0
+        frame = 0
         for number, row in enumerate(head["stretches"]):
             entry, low, high, cut, place, spacing, frames, packets = row
-            own: slice = slice(packet, packet + (packets or 0))
             stretches.append(
                 Stretch(
                     number=number,
@@ -80,13 +86,11 @@ def unpack_plan(file: BinaryIO) -> tuple[View, list[Stretch]]:
                     place=(place[0], place[1]),
                     spacing=Spacing(*spacing),
                     pts=None if frames is None else times[frame : frame + frames],
-                    samples=None
-                    if packets is None
-                    else Samples(pts=pts[own], sizes=sizes[own], keys=keys[own], shown=shown[own]),
+                    samples=None if packets is None else samples,
+                    packets=(0, 0) if packets is None else (packets[0], packets[1]),
                 )
             )
             frame += frames or 0
-            packet += packets or 0
     except (KeyError, TypeError, IndexError, EOFError) as error:
         raise ValueError("no plan") from error
     return view, stretches

@@ -94,7 +94,10 @@ class Stretch:
     pts: NDArray[np.int64] | None = None
     """Shape (frames,): when each of its frames is shown, where the index tells."""
     samples: Samples | None = None
-    """From the entry up to the next stretch's, where the index tells of single packets."""
+    """The packets of all stretches, where the index tells of single ones."""
+    packets: tuple[int, int] = (0, 0)
+    """Which of them lie from the entry up to the next stretch's: the place of the first, and the
+    one behind the last."""
     place: tuple[int, int | None] = (0, None)
     """The bytes of the file in which its packets lie: where they begin and where they stop, None
     for the end of the file. Some packets behind are read, too."""
@@ -162,10 +165,10 @@ def _stretch(
     if pts is not None:
         start = 0 if bottom is None else np.searchsorted(pts, bottom)
         pts = pts[start : len(pts) if top is None else np.searchsorted(pts, top)]
-    samples = index.samples
-    if samples is not None and index.firsts is not None:
-        begins = int(index.firsts[begin]) if begin else 0
-        samples = samples[begins : None if following is None else int(index.firsts[following])]
+    packets = (0, 0)
+    if index.samples is not None and index.firsts is not None:
+        last = len(index.samples.pts) if behind == len(index.firsts) else int(index.firsts[behind])
+        packets = (int(index.firsts[begin]) if begin else 0, last)
     return Stretch(
         number=number,
         entry=entry,
@@ -173,7 +176,8 @@ def _stretch(
         high=top,
         cut=following is None and high is not None,
         pts=pts,
-        samples=samples,
+        samples=index.samples,
+        packets=packets,
         place=(
             int(index.places[begin]) if begin else 0,
             int(index.places[behind]) if behind < len(index.places) else None,

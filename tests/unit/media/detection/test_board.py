@@ -120,7 +120,8 @@ def test_the_plan_arrives_as_it_was(tmp_path: Path) -> None:
             high=30,
             cut=bool(n),
             pts=np.array([0, 10, 20], np.int64)[n:],
-            samples=samples[n:],
+            samples=samples,
+            packets=(n, 3),
             place=(n, None),
         )
         for n in range(3)
@@ -129,7 +130,7 @@ def test_the_plan_arrives_as_it_was(tmp_path: Path) -> None:
     with helping(tmp_path / "share") as found:
         assert found.view == VIEW
         for ours, theirs in zip(found.stretches, made, strict=True):
-            for name in ("number", "entry", "low", "high", "cut", "place"):
+            for name in ("number", "entry", "low", "high", "cut", "place", "packets"):
                 assert getattr(ours, name) == getattr(theirs, name)
             assert ours.pts is not None
             assert theirs.pts is not None

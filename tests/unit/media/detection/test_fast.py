@@ -22,6 +22,7 @@ from reelsplit_server.media.detection.effort import Scanned
 from reelsplit_server.media.detection.efforts import effort_of
 from reelsplit_server.media.detection.fast import Fast
 from reelsplit_server.media.detection.fast_slices import is_intra
+from reelsplit_server.media.detection.fast_surroundings import Surroundings
 from reelsplit_server.media.detection.index import read_index
 from reelsplit_server.media.detection.stretches import plan_stretches
 from reelsplit_server.media.detection.survey import Survey
@@ -37,6 +38,9 @@ SIZE = (192, 108)
 SHOTS = [40, 78, 121, 126, 180, 222]
 """One of 5 frames, in which x264 puts no key frame but an I-frame."""
 FRAMES = 260
+TICKS = 512
+"""Of a clip's time base, from frame to frame."""
+WIPE = 12
 
 #: As x264's defaults, for shorter shots.
 DEFAULTS = {"x264-params": "keyint=120:min-keyint=12:scenecut=40:bframes=3", "sc_threshold": "40"}
@@ -149,6 +153,48 @@ def test_stretches_make_no_difference(
         times = np.concatenate([part.pts for part in parts])
         seen.append((found, numbers, planes.tobytes(), times.tobytes()))
     assert seen[0] == seen[1] == seen[2]
+
+
+def wiped(number: int) -> NDArray[np.uint8]:
+    """As `picture`, but each shot wipes the one before away, within some frames."""
+    image = picture(number).copy()
+    for cut in SHOTS:
+        if cut <= number < cut + WIPE:
+            border = SIZE[0] * (number - cut + 1) // (WIPE + 1)
+            image[:, border:] = picture(cut - 1)[:, border:]
+    return image
+
+
+def test_finds_wipes_that_no_key_frame_tells_of(tmp_path: Path) -> None:
+    path = tmp_path / "wipes.mp4"
+    make_clip(path, frames=FRAMES, size=SIZE, picture=wiped, options=DEFAULTS)
+    with path.open("rb") as file:
+        found, _ = found_in(file)
+    assert len(found) == len(SHOTS)
+    assert all(cut - 1 <= each.middle <= cut + WIPE for cut, each in zip(SHOTS, found, strict=True))
+
+
+@pytest.mark.parametrize("late", [0, 100])
+@pytest.mark.parametrize("each", [False, True], ids=["whole", "each"])
+def test_where_much_happens_it_is_exact(
+    clips: Callable[[str], Path], monkeypatch: pytest.MonkeyPatch, late: int, each: bool
+) -> None:
+    """From one frame on, everywhere; the source seen at once, or group by group."""
+
+    def are_eventful(self: Surroundings, pts: int, *, watched: bool) -> bool:
+        return pts >= late * TICKS
+
+    monkeypatch.setattr(Surroundings, "are_eventful", are_eventful)
+    monkeypatch.setattr(
+        stretches, "borders", borders_of(lambda count: range(count) if each else [0])
+    )
+    with clips("defaults.mp4").open("rb") as file:
+        exact, whole = found_in(file, OwnSettings())
+        found, parts = found_in(file)
+    assert [one for one in found if one.start > 130] == [one for one in exact if one.start > 130]
+    seen = {number for part in parts for strip in part.strips for number in strip.pts.tolist()}
+    assert {pts for part in whole for pts in part.pts.tolist() if pts >= 126 * TICKS} <= seen
+    assert (len(seen) == FRAMES) == (late == 0)
 
 
 def test_reads_little_of_what_it_believes(tmp_path: Path) -> None:

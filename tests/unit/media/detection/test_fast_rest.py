@@ -13,6 +13,7 @@ import pytest
 from numpy.typing import NDArray
 
 from reelsplit_server.media.detection.encoder_note import EncoderNote
+from reelsplit_server.media.detection.fast_coding import Coded
 from reelsplit_server.media.detection.fast_doubt import Ends, Verdict
 from reelsplit_server.media.detection.fast_groups import Group
 from reelsplit_server.media.detection.fast_rest import Rest
@@ -41,6 +42,7 @@ def group(*large: int) -> Group:
     sizes = np.full(LENGTH, 100, np.int64)
     sizes[0] = 1000
     sizes[list(large)] = 900
+    sizes[-1] = 20
     pts = np.arange(LENGTH, dtype=np.int64)
     return Group(
         entry=None,
@@ -49,8 +51,7 @@ def group(*large: int) -> Group:
         pts=pts,
         begun=True,
         ended=True,
-        packets=pts,
-        sizes=sizes,
+        coded=Coded(packets=pts, sizes=sizes),
     )
 
 
@@ -69,8 +70,8 @@ def test_anchors_crowd_where_one_shot_gives_way_to_another() -> None:
     sizes = np.where(crowded, 400, np.where(anchors, 200, 50))[packets]
     sizes[0] = 1000
     assert sorted(times) == shown.tolist()
-    mixed = replace(calm, packets=packets, sizes=sizes).curves()
-    even = calm.curves()
+    mixed = Coded(packets=packets, sizes=sizes).curves()
+    even = calm.coded.curves()
     assert mixed is not None
     assert even is not None
     assert float(even.crowding.max()) == 0.0

@@ -13,8 +13,8 @@ from numpy.typing import NDArray
 from reelsplit_server.media.detection import fast_seeker
 from reelsplit_server.media.detection.boundary import Boundary, Kind
 from reelsplit_server.media.detection.effort import Scanned
+from reelsplit_server.media.detection.fast_coding import Sizes
 from reelsplit_server.media.detection.fast_doubt import Ends, Verdict, judge
-from reelsplit_server.media.detection.fast_groups import Sizes
 from reelsplit_server.media.detection.fast_seeker import PAD, FastSeeker, OnScores
 from reelsplit_server.media.detection.finder import RuleFinder
 from reelsplit_server.media.detection.strip import Strip
@@ -123,16 +123,19 @@ def test_nothing_is_nothing() -> None:
     assert sought([], [], [0])[0] == []
 
 
-EVEN = Sizes(largest=0.1, spike=1.2, renewal=0.1, crowding=0.0, between=0.6)
-SPIKED = Sizes(largest=0.8, spike=6.0, renewal=0.3, crowding=0.0, between=0.6)
-RENEWED = Sizes(largest=0.2, spike=1.5, renewal=0.9, crowding=0.0, between=0.6)
-RESTLESS = Sizes(largest=0.2, spike=1.2, renewal=0.3, crowding=0.0, between=0.2)
-BUSY = Sizes(largest=0.2, spike=1.2, renewal=0.3, crowding=0.0, between=0.6)
-BRISK = Sizes(largest=0.2, spike=1.2, renewal=0.1, crowding=0.0, between=0.2)
+EVEN = Sizes(largest=0.1, spike=1.2, renewal=0.1, crowding=0.0, between=0.6, ending=0.1)
+SPIKED = Sizes(largest=0.8, spike=6.0, renewal=0.3, crowding=0.0, between=0.6, ending=0.1)
+RENEWED = Sizes(largest=0.2, spike=1.5, renewal=0.9, crowding=0.0, between=0.6, ending=0.1)
+RESTLESS = Sizes(largest=0.2, spike=1.2, renewal=0.3, crowding=0.0, between=0.2, ending=0.1)
+BUSY = Sizes(largest=0.2, spike=1.2, renewal=0.3, crowding=0.0, between=0.6, ending=0.1)
+BRISK = Sizes(largest=0.2, spike=1.2, renewal=0.1, crowding=0.0, between=0.2, ending=0.1)
 CROWDED = replace(EVEN, crowding=0.25)
+MOVING = replace(EVEN, ending=0.8)
 FREE = Ends(apart=1.0, free=True, watched=True, due=False, plain=False)
 SAME = Ends(apart=0.1, free=False, watched=True, due=False, plain=False)
 LONG = Ends(apart=0.5, free=False, watched=True, due=True, plain=False)
+ALIKE = replace(FREE, apart=0.8)
+FAR = replace(LONG, apart=1.0)
 FIXED = Ends(apart=0.3, free=False, watched=False, due=False, plain=False)
 MOVED = Ends(apart=0.5, free=False, watched=False, due=False, plain=False)
 DARK = Ends(apart=0.3, free=True, watched=True, due=False, plain=False)
@@ -150,6 +153,9 @@ PLAIN = Ends(apart=1.0, free=True, watched=True, due=False, plain=True)
         (LONG, EVEN, False, None, Verdict.UNSURE),
         (LONG, EVEN, True, False, Verdict.CALM),
         (LONG, EVEN, True, None, Verdict.DOUBT),
+        (FAR, EVEN, True, False, Verdict.CALM),
+        (FAR, BUSY, True, False, Verdict.DOUBT),
+        (LONG, BUSY, True, False, Verdict.CALM),
         (LONG, RENEWED, True, False, Verdict.DOUBT),
         (PLAIN, EVEN, False, None, Verdict.DOUBT),
         (FREE, None, False, None, Verdict.DOUBT),
@@ -162,6 +168,10 @@ PLAIN = Ends(apart=1.0, free=True, watched=True, due=False, plain=True)
         (FREE, RESTLESS, False, None, Verdict.DOUBT),
         (FREE, BRISK, False, None, Verdict.CUT),
         (FREE, CROWDED, False, None, Verdict.DOUBT),
+        (ALIKE, EVEN, False, None, Verdict.CUT),
+        (ALIKE, MOVING, False, None, Verdict.DOUBT),
+        (FREE, MOVING, False, None, Verdict.CUT),
+        (SAME, MOVING, False, None, Verdict.CALM),
         (SAME, CROWDED, True, False, Verdict.DOUBT),
         (DARK, BRISK, False, None, Verdict.CUT),
         (DARK, RESTLESS, False, None, Verdict.DOUBT),
