@@ -126,7 +126,8 @@ class AtEntry(_Watch):
     """Up to the first entry shown at or after `high`.
 
     Its leading pictures are shown before it, but need it: so it goes along where it has some, and
-    is left for the next segment where it has none.
+    is left for the next segment where it has none. `beyond` is then the picture shown after it:
+    only that one tells when it ends, as packets' durations may follow the order of decoding.
     """
 
     def __init__(self, high: int | None) -> None:
@@ -135,10 +136,13 @@ class AtEntry(_Watch):
 
     def push(self, coded: Coded) -> list[Coded]:
         if self._entry:
-            if coded.pts < self._entry[0].pts:
+            entry = self._entry[0].pts
+            if coded.pts < entry and self.beyond is None:
                 _hold(self._entry, coded)
-            else:
+            elif len(self._entry) == 1:
                 self.done = True
+            elif coded.pts > entry:
+                self._see(coded)
             return []
         if self._high is not None and coded.pts >= self._high and coded.access.picture.is_entry:
             self._entry = [coded]

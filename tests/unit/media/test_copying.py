@@ -53,6 +53,21 @@ def test_a_pause_behind_the_end_is_not_shown(tmp_path: Path, mode: CutMode, bfra
     assert (result.frame_count, result.end, result.duration) == (20, 2, Fraction("1.6"))
 
 
+def test_an_entry_goes_along_with_its_leading_pictures_alone() -> None:
+    """Others are looked at for when it ends; one shown before it then may lean on them."""
+    end = AtEntry(7)
+    order = [0, 4, 2, 8, 6, 16, 7, 12, 10, 14, *range(18, 99)]
+    entries = (0, 8)
+    taken: list[Coded] = []
+    for pts in order:
+        taken += end.push(_coded(pts, Picture.IDR if pts in entries else Picture.OTHER))
+        if end.done:
+            break
+    taken += end.finish()
+    assert [coded.pts for coded in taken] == [0, 4, 2, 8, 6]
+    assert (end.done, end.beyond) == (True, 10)
+
+
 # --- Ranges without a frame --------------------------------------------------------------------
 
 

@@ -1,12 +1,14 @@
 from __future__ import annotations
 
 from fractions import Fraction
+from itertools import accumulate
 from pathlib import Path
 
 import pytest
 
 from reelsplit_server.media.errors import MediaError
 from reelsplit_server.media.formats import Container
+from reelsplit_server.media.mp4_edit import lengths
 from reelsplit_server.media.render import CutMode
 from tests.clips import AudioTrack, make_clip, read_numbers
 from tests.unit.media.rendering import cut, times
@@ -47,6 +49,38 @@ def test_an_open_group_is_left_with_its_leading_pictures(
     assert numbers[-1] >= 39
     assert result.start == numbers[0] / RATE
     assert result.end == (numbers[-1] + 1) / RATE
+
+
+@pytest.mark.parametrize("container", HOLDERS)
+@pytest.mark.parametrize("ending", ["mp4", "mkv", "ts"])
+def test_an_entry_that_goes_along_ends_where_the_next_picture_is_shown(
+    tmp_path: Path, ending: str, container: Container
+) -> None:
+    """Where the rate varies, nothing else tells: the source's packets last as long as decoding
+    them would, or do not say."""
+    source, out = tmp_path / f"s.{ending}", tmp_path / f"o.{container.value}"
+    shown = list(accumulate((10, 120, 40, 33, 17)[n * n % 5] for n in range(60)))
+    base = Fraction(1, 1000)
+    make_clip(
+        source,
+        frames=60,
+        gop=12,
+        bframes=3,
+        open_gop=True,
+        times=shown,
+        time_base=base,
+        audio=[AudioTrack()],
+    )
+    start, end = ((shown[at] - shown[0]) * base for at in (26, 33))
+    result = cut(source, out, start, end, mode=CutMode.KEYFRAME)
+    numbers = read_numbers(out)
+    ends = (shown[numbers[-1] + 1] - shown[0]) * base
+    assert numbers[-1] > 33
+    assert abs(result.end - ends) <= base / 2
+    if container in (Container.MP4, Container.MOV):
+        with out.open("rb") as file:
+            _, said = lengths(file)
+        assert abs(said - (ends - result.start)) <= base / 2
 
 
 def test_to_the_end_of_the_source(tmp_path: Path) -> None:
