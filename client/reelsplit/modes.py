@@ -64,7 +64,7 @@ def shots(
     end: Seconds | None = None,
     crop: CropRegion | None = None,
     downscale: int | None = None,
-    skip_letterbox: bool = False,
+    skip_letterbox: bool | None = None,
 ) -> ShotDetection:
     """Cut at the shots of the video; what is left out takes the server's default, which the
     submitted job names.

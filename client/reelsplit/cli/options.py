@@ -204,8 +204,13 @@ class DetectOptions:
         ),
     ] = None
     skip_letterbox: Annotated[
-        bool, _option("--skip-letterbox", "Leave black bars out of the picture.", _DETECT)
-    ] = False
+        bool | None,
+        _option(
+            "--skip-letterbox/--no-skip-letterbox",
+            "Leave black bars around the picture out, or not; by default where they are certain.",
+            _DETECT,
+        ),
+    ] = None
     downscale: Annotated[
         int | None,
         _option(

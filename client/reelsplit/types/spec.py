@@ -263,8 +263,11 @@ class ShotDetection(Record):
     detector's.
     """
 
-    skip_letterbox: bool = False
-    """Optional. Leave black bars out of the scoring."""
+    skip_letterbox: bool | None = None
+    """Optional. Leave black bars around the picture out of the scoring. Only our own detector
+    does; by default where they are certain: on both sides, in some pictures from all over
+    the source.
+    """
 
     start_offset: Seconds | None = None
     """Optional. Where the analysed part begins; the beginning of the source by default."""

@@ -513,7 +513,9 @@ class ShotDetection(_message.Message):
     downscale: _builtins.int
     """Optional. Divide width and height by this before scoring, 1 to 64; by default the detector's."""
     skip_letterbox: _builtins.bool
-    """Optional. Leave black bars out of the scoring."""
+    """Optional. Leave black bars around the picture out of the scoring. Only our own detector does; by
+    default where they are certain: on both sides, in some pictures from all over the source.
+    """
     @_builtins.property
     def reelsplit(self) -> Global___ReelsplitDetector:
         """Our own detector."""
@@ -573,18 +575,20 @@ class ShotDetection(_message.Message):
         long_shot_policy: Global___LongShotPolicy.ValueType | None = ...,
         crop: Global___CropRegion | None = ...,
         downscale: _builtins.int | None = ...,
-        skip_letterbox: _builtins.bool = ...,
+        skip_letterbox: _builtins.bool | None = ...,
         start_offset: _duration_pb2.Duration | None = ...,
         end_offset: _duration_pb2.Duration | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["_downscale", b"_downscale", "_long_shot_policy", b"_long_shot_policy", "_transition_policy", b"_transition_policy", "adaptive", b"adaptive", "content", b"content", "crop", b"crop", "detector", b"detector", "downscale", b"downscale", "end_offset", b"end_offset", "hash", b"hash", "histogram", b"histogram", "long_shot_policy", b"long_shot_policy", "max_shot_duration", b"max_shot_duration", "min_shot_duration", b"min_shot_duration", "reelsplit", b"reelsplit", "start_offset", b"start_offset", "threshold", b"threshold", "transition_policy", b"transition_policy"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_downscale", b"_downscale", "_long_shot_policy", b"_long_shot_policy", "_skip_letterbox", b"_skip_letterbox", "_transition_policy", b"_transition_policy", "adaptive", b"adaptive", "content", b"content", "crop", b"crop", "detector", b"detector", "downscale", b"downscale", "end_offset", b"end_offset", "hash", b"hash", "histogram", b"histogram", "long_shot_policy", b"long_shot_policy", "max_shot_duration", b"max_shot_duration", "min_shot_duration", b"min_shot_duration", "reelsplit", b"reelsplit", "skip_letterbox", b"skip_letterbox", "start_offset", b"start_offset", "threshold", b"threshold", "transition_policy", b"transition_policy"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["_downscale", b"_downscale", "_long_shot_policy", b"_long_shot_policy", "_transition_policy", b"_transition_policy", "adaptive", b"adaptive", "content", b"content", "crop", b"crop", "detector", b"detector", "downscale", b"downscale", "end_offset", b"end_offset", "hash", b"hash", "histogram", b"histogram", "long_shot_policy", b"long_shot_policy", "max_shot_duration", b"max_shot_duration", "min_shot_duration", b"min_shot_duration", "reelsplit", b"reelsplit", "skip_letterbox", b"skip_letterbox", "start_offset", b"start_offset", "threshold", b"threshold", "transition_policy", b"transition_policy"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_downscale", b"_downscale", "_long_shot_policy", b"_long_shot_policy", "_skip_letterbox", b"_skip_letterbox", "_transition_policy", b"_transition_policy", "adaptive", b"adaptive", "content", b"content", "crop", b"crop", "detector", b"detector", "downscale", b"downscale", "end_offset", b"end_offset", "hash", b"hash", "histogram", b"histogram", "long_shot_policy", b"long_shot_policy", "max_shot_duration", b"max_shot_duration", "min_shot_duration", b"min_shot_duration", "reelsplit", b"reelsplit", "skip_letterbox", b"skip_letterbox", "start_offset", b"start_offset", "threshold", b"threshold", "transition_policy", b"transition_policy"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     _WhichOneofReturnType__downscale: _TypeAlias = _typing.Literal["downscale"]  # noqa: Y015
     _WhichOneofArgType__downscale: _TypeAlias = _typing.Literal["_downscale", b"_downscale"]  # noqa: Y015
     _WhichOneofReturnType__long_shot_policy: _TypeAlias = _typing.Literal["long_shot_policy"]  # noqa: Y015
     _WhichOneofArgType__long_shot_policy: _TypeAlias = _typing.Literal["_long_shot_policy", b"_long_shot_policy"]  # noqa: Y015
+    _WhichOneofReturnType__skip_letterbox: _TypeAlias = _typing.Literal["skip_letterbox"]  # noqa: Y015
+    _WhichOneofArgType__skip_letterbox: _TypeAlias = _typing.Literal["_skip_letterbox", b"_skip_letterbox"]  # noqa: Y015
     _WhichOneofReturnType__transition_policy: _TypeAlias = _typing.Literal["transition_policy"]  # noqa: Y015
     _WhichOneofArgType__transition_policy: _TypeAlias = _typing.Literal["_transition_policy", b"_transition_policy"]  # noqa: Y015
     _WhichOneofReturnType_detector: _TypeAlias = _typing.Literal["reelsplit", "adaptive", "content", "threshold", "hash", "histogram"]  # noqa: Y015
@@ -593,6 +597,8 @@ class ShotDetection(_message.Message):
     def WhichOneof(self, oneof_group: _WhichOneofArgType__downscale) -> _WhichOneofReturnType__downscale | None: ...
     @_typing.overload
     def WhichOneof(self, oneof_group: _WhichOneofArgType__long_shot_policy) -> _WhichOneofReturnType__long_shot_policy | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__skip_letterbox) -> _WhichOneofReturnType__skip_letterbox | None: ...
     @_typing.overload
     def WhichOneof(self, oneof_group: _WhichOneofArgType__transition_policy) -> _WhichOneofReturnType__transition_policy | None: ...
     @_typing.overload

@@ -149,8 +149,8 @@ class ShotSettings:
     size, 1 is the full size."""
     crop: tuple[int, int, int, int] | None = None
     """Left, top, width, height in pixels of the coded picture: the only part looked at."""
-    skip_letterbox: bool = False
-    """Whether black bars are left out; for our own detector."""
+    skip_letterbox: bool | None = None
+    """Whether black bars are left out; None where they are certain. For our own detector."""
     start: Fraction | None = None
     """Seconds from the first presented frame: where analysis begins."""
     end: Fraction | None = None

@@ -17,6 +17,7 @@ from reelsplit_server.media.detection.distances import (
 )
 from reelsplit_server.media.detection.evidence import CUT, weigh
 from reelsplit_server.media.detection.frames import Floats, Frames
+from reelsplit_server.media.detection.holds import released
 from reelsplit_server.media.detection.matching import match
 
 _AROUND = 12
@@ -71,6 +72,9 @@ def find_cuts(
     found = []
     for number in candidates(frames, step, start, stop, stride):
         value = odds(frames, step, number, stride, least)
+        if value is not None and (moving := released(frames, step, number)) is not None:
+            again = odds(moving, steps(moving, moving.first, moving.stop), number, stride, least)
+            value = None if again is None else min(value, again)
         if value is not None:
             found.append(Cut(number, value))
     return found

@@ -81,8 +81,15 @@ class Frames:
         after it have a number that is smaller by one."""
         at = number - self.first
         low, high = max(0, at - reach), at + 1 + reach
-        kept = np.r_[low:at, at + 1 : min(high, len(self.planes))]
-        rest = Frames(self.first + low)
+        return self._of(np.r_[low:at, at + 1 : min(high, len(self.planes))], self.first + low)
+
+    def only(self, places: Numbers, number: int) -> Frames:
+        """Those at some places of the window, in order, as if there were no others; the frame of
+        this number is one of them and keeps it."""
+        return self._of(places, number - int(np.searchsorted(places, number - self.first)))
+
+    def _of(self, kept: Numbers, first: int) -> Frames:
+        rest = Frames(first)
         rest.planes, rest.histograms = self.planes[kept], self.histograms[kept]
         rest.halves, rest.quarters = self.halves[kept], self.quarters[kept]
         rest.mean, rest.spread = self.mean[kept], self.spread[kept]

@@ -75,10 +75,17 @@ def search_shots(
     missing = missing_bytes(file) if high is None else 0
     index = read_index(file, facts)
     crop = settings.crop
-    if settings.skip_letterbox:
+    if settings.skip_letterbox or (settings.skip_letterbox is None and crop is None):
         length = facts.duration or Fraction(0)
         last = video.start_pts + round(length / video.time_base)
-        crop = without_bars(file, video, low, last if high is None else min(high, last), crop)
+        crop = without_bars(
+            file,
+            video,
+            low,
+            last if high is None else min(high, last),
+            crop,
+            told=settings.skip_letterbox is True,
+        )
     view = View(
         width=video.width,
         height=video.height,

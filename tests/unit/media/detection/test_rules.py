@@ -12,10 +12,12 @@ import av
 import numpy as np
 import pytest
 
+from reelsplit_server.media.detection import cuts as finding
 from reelsplit_server.media.detection import transitions
 from reelsplit_server.media.detection.boundary import Boundary, Kind
 from reelsplit_server.media.detection.finder import RuleFinder
 from reelsplit_server.media.detection.gradual import Windows
+from reelsplit_server.media.detection.strip import Strip
 from reelsplit_server.media.detection.thumbs import StripBuilder, ThumbMaker
 from reelsplit_server.media.detection.tuning import Footage
 from tests import media
@@ -50,6 +52,34 @@ def test_a_burst_of_shots_of_three_frames_is_found() -> None:
     burst = [scene(seed, 3) for seed in range(10, 15)]
     found = find(scene(1, 40), *burst, scene(2, 40))
     assert cuts(found) == [40, 43, 46, 49, 52, 55]
+
+
+def held(*shots: Pictures) -> Strip:
+    """Each picture three times, without noise."""
+    return scenes.strip([np.repeat(shot, 3, axis=0) for shot in shots], noise=0.0)
+
+
+def steps_of(strip: Strip) -> list[int]:
+    finder = RuleFinder(rate=RATE)
+    return cuts(finder.push(strip) + finder.finish())
+
+
+def test_what_moves_on_threes_is_no_row_of_cuts(monkeypatch: pytest.MonkeyPatch) -> None:
+    shots = [held(scene(seed, 30, speed=3.5)) for seed in range(8)]
+    assert sum(len(steps_of(shot)) for shot in shots) <= 1
+    for seed in range(4):
+        cut = held(scene(seed, 14, speed=3), scene(seed + 50, 14, speed=3))
+        assert steps_of(cut) == [42]
+    monkeypatch.setattr(finding, "released", lambda *window: None)
+    assert sum(len(steps_of(shot)) for shot in shots) > 4
+
+
+def test_a_burst_of_stills_is_found() -> None:
+    stills = held(*(scene(seed, 1) for seed in range(10, 16)))
+    whole = scenes.strip([scene(1, 40), np.zeros((18, 36, 64, 3), np.float32), scene(2, 40)])
+    for name in "yuv":
+        getattr(whole, name)[40:58] = getattr(stills, name)
+    assert steps_of(whole) == [40, 43, 46, 49, 52, 55, 58]
 
 
 def test_a_frame_of_another_shot_between_two_shots_is_one_boundary() -> None:

@@ -225,14 +225,25 @@ def viewed(path: Path, **settings: Any) -> View:
     return views[0]
 
 
-def test_bars_are_left_out_where_that_is_wanted(tmp_path: Path) -> None:
+def test_bars_are_left_out(tmp_path: Path) -> None:
     path = tmp_path / "boxed.mp4"
-    make_clip(path, frames=36, size=(160, 120), picture=boxed, options={"crf": "10"})
-    assert viewed(path).crop is None
+    make_clip(path, frames=60, size=(160, 120), picture=boxed, options={"crf": "10"})
+    assert viewed(path).crop == (0, 20, 160, 88)
+    assert viewed(path, crop=(0, 10, 100, 60)).crop == (0, 10, 100, 60)
+    assert viewed(path, skip_letterbox=False).crop is None
     assert viewed(path, skip_letterbox=True).crop == (16, 20, 144, 88)
     assert viewed(path, skip_letterbox=True, crop=(0, 10, 100, 60)).crop == (16, 20, 84, 50)
     # A part without any: bars cannot be told from a picture that is cropped beside them.
     assert viewed(path, skip_letterbox=True, crop=(40, 40, 60, 40)).crop == (40, 40, 60, 40)
+
+
+def test_a_title_on_black_has_no_bars(tmp_path: Path) -> None:
+    path = tmp_path / "title.mp4"
+    picture = np.zeros((120, 160, 3), np.uint8)
+    picture[40:80, 50:110] = 255
+    make_clip(path, frames=24, size=(160, 120), picture=lambda index: picture)
+    assert viewed(path).crop is None
+    assert viewed(path, skip_letterbox=True).crop == (50, 40, 60, 40)
 
 
 @pytest.mark.parametrize("level", [0, 20])
