@@ -37,6 +37,8 @@ from reelsplit_server.media.shot_settings import OwnSettings
 _UNSEEN = 2.0
 #: With fewer frames in the longest group of a source, all of them are looked at.
 _SHORTEST = 8
+#: With fewer groups in a source, its end is looked at: it is a large part of it.
+_FEW = 10
 #: A sensitivity of 0 asks for distances so many times as large as one of 0.5 does.
 _STRICTEST = 1.6
 
@@ -187,6 +189,8 @@ def _ends(
     if key is None:
         return None
     if not group.ended:
+        if stretch.spacing.count < _FEW:
+            return None
         # What the end of the source hides is taken for the end of a shot that goes on.
         return Ends(
             apart=0.0,

@@ -44,9 +44,9 @@ _SAME, _ALIKE, _OTHER = 0.2, 0.4, 0.6
 #: Further apart than this they are different shots where the packets between are steady: below
 #: these limits of `Sizes.largest`, `spike` and `renewal`. So they are in dark footage.
 _OTHER_STEADY, _STEADY, _RENEWED_STEADY = 0.22, (0.45, 2.2), 0.1
-#: Further apart than the first they hardly ever show one shot, unless next to nothing is renewed:
-#: no more than the second.
-_FAR, _RENEWED_FAR = 0.9, 0.1
+#: Further apart than this they hardly ever show one shot, however calmly the packets between were
+#: coded.
+_FAR = 1.0
 #: More than this in `Sizes.renewal` may be a gradual change.
 _RENEWED = 0.75
 #: With fewer frames between anchors, where there are any, much changes everywhere: it may be
@@ -88,10 +88,9 @@ def judge(
     same = ends.apart < _SAME
     steady = not rest and _below(sizes, _STEADY) and sizes.renewal <= _RENEWED_STEADY
     other = ends.free and ends.apart > (_OTHER_STEADY if steady else _OTHER) * strictness
-    alone = ends.due and not (same or other)
+    far = (_OTHER if rest else _FAR) * strictness
+    alone = ends.due and not (same or other) and ends.apart < far
     if not (same or other or alone):
-        return Verdict.DOUBT
-    if alone and ends.apart > _FAR * strictness and sizes.renewal > _RENEWED_FAR:
         return Verdict.DOUBT
     even = _below(sizes, _EVEN) or sizes.spike <= _LEVEL
     if not asked and (alone or not even):

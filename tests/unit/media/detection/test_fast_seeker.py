@@ -135,7 +135,7 @@ FREE = Ends(apart=1.0, free=True, watched=True, due=False, plain=False)
 SAME = Ends(apart=0.1, free=False, watched=True, due=False, plain=False)
 LONG = Ends(apart=0.5, free=False, watched=True, due=True, plain=False)
 ALIKE = replace(FREE, apart=0.8)
-FAR = replace(LONG, apart=1.0)
+FAR = replace(LONG, apart=1.1)
 FIXED = Ends(apart=0.3, free=False, watched=False, due=False, plain=False)
 MOVED = Ends(apart=0.5, free=False, watched=False, due=False, plain=False)
 DARK = Ends(apart=0.3, free=True, watched=True, due=False, plain=False)
@@ -153,8 +153,7 @@ PLAIN = Ends(apart=1.0, free=True, watched=True, due=False, plain=True)
         (LONG, EVEN, False, None, Verdict.UNSURE),
         (LONG, EVEN, True, False, Verdict.CALM),
         (LONG, EVEN, True, None, Verdict.DOUBT),
-        (FAR, EVEN, True, False, Verdict.CALM),
-        (FAR, BUSY, True, False, Verdict.DOUBT),
+        (FAR, EVEN, True, False, Verdict.DOUBT),
         (LONG, BUSY, True, False, Verdict.CALM),
         (LONG, RENEWED, True, False, Verdict.DOUBT),
         (PLAIN, EVEN, False, None, Verdict.DOUBT),
