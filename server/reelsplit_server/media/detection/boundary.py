@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import StrEnum
 from typing import Protocol
 
@@ -29,11 +29,23 @@ class Boundary:
     """The first frame that is purely the new shot; `start` for a cut."""
     confidence: float
     """0 to 1."""
+    sharp: int | None = None
+    """The frame with which the new shot begins, where that is known and not the middle: where the
+    change is gradual on one side only, as after a cut to black that the new shot comes up from."""
+
+    def at(self, first: int) -> Boundary:
+        """The same, with frames numbered from `first` on."""
+        return replace(
+            self,
+            start=self.start + first,
+            end=self.end + first,
+            sharp=None if self.sharp is None else self.sharp + first,
+        )
 
     @property
     def middle(self) -> int:
         """The frame at which a segment begins where the border lies in the middle."""
-        return (self.start + self.end) // 2
+        return (self.start + self.end) // 2 if self.sharp is None else self.sharp
 
 
 class Finder(Protocol):

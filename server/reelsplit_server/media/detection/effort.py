@@ -41,10 +41,7 @@ class Scanned:
             strips=tuple(
                 dataclasses.replace(strip, first=strip.first + first) for strip in self.strips
             ),
-            boundaries=tuple(
-                dataclasses.replace(each, start=each.start + first, end=each.end + first)
-                for each in self.boundaries
-            ),
+            boundaries=tuple(each.at(first) for each in self.boundaries),
         )
 
 

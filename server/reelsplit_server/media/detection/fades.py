@@ -133,8 +133,11 @@ class FadeTracker:
         odds = 3.0 * (1.0 - run.least / (_SHARE * least)) + 3.0 * min(1.0, apart)
         # Between two cuts it is a pause: what counts is where the new shot begins.
         coloured = _DARK < run.level < _BRIGHT
-        pause = after == at and (run.fade_start == run.start or coloured)
-        return Change(kind, run.fade_start, frames.first + after, odds, told_as_cut=pause)
+        begun, ended = run.fade_start == run.start, after == at
+        start, end = run.fade_start, frames.first + after
+        sharp = start if begun else end if ended else None
+        pause = ended and (begun or coloured)
+        return Change(kind, start, end, odds, sharp=sharp, told_as_cut=pause)
 
 
 def _climb(spread: Floats) -> int:

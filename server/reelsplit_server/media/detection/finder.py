@@ -151,7 +151,8 @@ class RuleFinder:
             fade = self._fades.look(frames, number)
             if fade is not None and fade.odds > least:
                 begin = max(fade.start, self._certain)
-                self._open.append(replace(fade, start=begin, end=max(begin, fade.end)))
+                sharp = None if fade.sharp is None else max(begin, fade.sharp)
+                self._open.append(replace(fade, start=begin, end=max(begin, fade.end), sharp=sharp))
         if (opening := self._fades.opening_end) is not None:
             self._open = [change for change in self._open if change.start > opening]
         self._position = stop
@@ -180,7 +181,13 @@ def _boundary(change: Change) -> Boundary:
     kind, start = change.kind, change.start
     if change.told_as_cut:
         kind, start = Kind.CUT, change.end
-    return Boundary(kind=kind, start=start, end=change.end, confidence=confidence(change.odds))
+    return Boundary(
+        kind=kind,
+        start=start,
+        end=change.end,
+        confidence=confidence(change.odds),
+        sharp=None if change.told_as_cut else change.sharp,
+    )
 
 
 def _rank(change: Change) -> tuple[bool, float, int, int]:

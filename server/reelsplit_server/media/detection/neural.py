@@ -2,8 +2,8 @@
 
 The net is the better judge of dark and restless footage; it misses wipes, pushes and irises, takes
 flashes for cuts, and tells neither kind nor first and last frame. So the rules say what there may
-be, the doubtful included, and the net weighs in on each; where the rules see nothing at all, the
-net must be sure.
+be, the net weighs in on each, and tells where in a fade the new shot begins; where the rules see
+nothing at all, the net must be sure.
 """
 
 from __future__ import annotations
@@ -26,6 +26,7 @@ from reelsplit_server.media.detection.neural_join import (
     joined_odds,
     returns,
     shaped,
+    sharpened,
     sure_peaks,
 )
 from reelsplit_server.media.detection.neural_pictures import pictures
@@ -33,9 +34,6 @@ from reelsplit_server.media.detection.neural_windows import Windows
 from reelsplit_server.media.detection.strip import Strip
 from reelsplit_server.media.detection.transnet import TransNet
 from reelsplit_server.media.detection.tuning import Footage, Tuning
-
-_DOUBT = 0.25
-"""So much more sensitive the rules are than by themselves."""
 
 OnScores = Callable[[int, NDArray[np.float32]], None]
 
@@ -61,7 +59,7 @@ class NeuralFinder:
         self._on_scores = on_scores
         self._rules = RuleFinder(
             rate=rate,
-            sensitivity=min(1.0, sensitivity + _DOUBT),
+            sensitivity=sensitivity,
             footage=footage,
             on_scores=self._scored,
         )
@@ -122,7 +120,8 @@ class NeuralFinder:
             doubtful = self._doubtful.pop(0)
             odds = joined_odds(doubtful, evidence)
             if odds > self._least:
-                self._chosen.append(replace(doubtful, confidence=confidence(odds)))
+                judged = replace(doubtful, confidence=confidence(odds))
+                self._chosen.append(sharpened(judged, evidence))
         for number, odds in sure_peaks(evidence, self._looked, limit, self._least):
             boundary = shaped(number, odds, evidence)
             before = [] if self._last is None else [self._last]

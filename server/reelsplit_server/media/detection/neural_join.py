@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import replace
 from math import log
 
 import numpy as np
@@ -23,8 +24,11 @@ _WEIGHT = 0.4
 _WEIGHT_WIPE = 0.1
 """The net was not taught wipes, pushes and irises."""
 _MOST = 4.0
-_SILENCE = -1.0
+_SILENCE = -4.0
 """What it counts that the rules see nothing."""
+
+_CLEAR = 0.8
+"""Probability from which the net tells where in a fade one shot gives way to the other."""
 
 _APART = 6
 """Frames on each side among which a peak is the highest."""
@@ -84,11 +88,28 @@ class Evidence:
 def joined_odds(boundary: Boundary, evidence: Evidence) -> float:
     """The logarithm of the odds of what the rules found. The net is known up to `NEAR` frames
     after its end, or the end of the video."""
-    low = max(0, boundary.start - 1 - NEAR - evidence.first)
-    high = boundary.end + NEAR - evidence.first
-    seen = float(evidence.single[low:high].max(initial=0.0))
+    seen = float(evidence.single[_within(boundary, evidence)].max(initial=0.0))
     weight = _WEIGHT_WIPE if boundary.kind is Kind.WIPE else _WEIGHT
     return _odds(boundary.confidence) + weight * max(-_MOST, min(_MOST, _odds(seen)))
+
+
+def sharpened(boundary: Boundary, evidence: Evidence) -> Boundary:
+    """A fade with the frame at which the net sees the new shot begin, where it does; what the net
+    is known of as for `joined_odds`."""
+    if boundary.kind not in (Kind.FADE_BLACK, Kind.FADE_WHITE):
+        return boundary
+    part = _within(boundary, evidence)
+    seen = evidence.single[part]
+    if seen.max(initial=0.0) < _CLEAR:
+        return boundary
+    after = evidence.first + part.start + int(np.argmax(seen)) + 1
+    return replace(boundary, sharp=min(max(after, boundary.start), boundary.end))
+
+
+def _within(boundary: Boundary, evidence: Evidence) -> slice:
+    """The frames that tell of a boundary."""
+    low = max(0, boundary.start - 1 - NEAR - evidence.first)
+    return slice(low, boundary.end + NEAR - evidence.first)
 
 
 def sure_peaks(

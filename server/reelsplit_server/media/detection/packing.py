@@ -105,7 +105,8 @@ def pack_scanned(file: BinaryIO, scanned: Scanned) -> None:
         "flaw": scanned.flaw,
         "strips": [[strip.first, len(strip)] for strip in strips],
         "boundaries": [
-            [each.kind.value, each.start, each.end, each.confidence] for each in scanned.boundaries
+            [each.kind.value, each.start, each.end, each.confidence, each.sharp]
+            for each in scanned.boundaries
         ],
     }
     _put_head(file, head)
@@ -135,8 +136,8 @@ def unpack_scanned(file: BinaryIO) -> Scanned:
             last = strip.stop
             strips.append(strip)
         boundaries = tuple(
-            Boundary(kind=Kind(kind), start=start, end=end, confidence=confidence)
-            for kind, start, end, confidence in head["boundaries"]
+            Boundary(kind=Kind(kind), start=start, end=end, confidence=confidence, sharp=sharp)
+            for kind, start, end, confidence, sharp in head["boundaries"]
         )
         return Scanned(
             pts=pts,

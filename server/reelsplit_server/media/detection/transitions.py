@@ -37,6 +37,8 @@ class Change:
     """The first frame that is purely the new one."""
     odds: float
     """The logarithm of the odds that it is one."""
+    sharp: int | None = None
+    """As that of `Boundary`."""
     told_as_cut: bool = False
     """All of it is one cut, to the frame `end`."""
 

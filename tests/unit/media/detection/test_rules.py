@@ -124,6 +124,19 @@ def test_a_fade(colour: np.ndarray, kind: Kind, hold: int) -> None:
     assert 52 + hold <= found[0].end <= 62 + hold
 
 
+@pytest.mark.parametrize("sudden", ["out", "in"])
+def test_a_fade_that_is_a_cut_on_one_side_has_its_border_there(sudden: str) -> None:
+    old, new = scene(1, 50), scene(2, 50)
+    black = scenes.plain(12)
+    if sudden == "out":
+        found = find(old[:40], black, scenes.fade_in(new[:10]), new[10:])
+    else:
+        found = find(old[:40], scenes.fade_out(old[40:]), black, new)
+    assert [boundary.kind for boundary in found] == [Kind.FADE_BLACK]
+    assert found[0].middle == (40 if sudden == "out" else 62)
+    assert found[0].end - found[0].start > 15
+
+
 def test_a_scene_that_goes_down_while_a_few_words_come_up_is_left() -> None:
     words = scenes.plain(70)
     words[:, 15:17, 22:42:2] = 60.0, 128, 128
