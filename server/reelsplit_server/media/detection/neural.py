@@ -2,8 +2,8 @@
 
 The net is the better judge of dark and restless footage; it misses wipes, pushes and irises, takes
 flashes for cuts, and tells neither kind nor first and last frame. So the rules say what there may
-be, the net weighs in on each, and tells where in a fade the new shot begins; where the rules see
-nothing at all, the net must be sure.
+be, the doubtful included, and the net weighs in on each, and tells where in a fade the new shot
+begins; where the rules see nothing at all, the net must be sure.
 """
 
 from __future__ import annotations
@@ -35,6 +35,9 @@ from reelsplit_server.media.detection.strip import Strip
 from reelsplit_server.media.detection.transnet import TransNet
 from reelsplit_server.media.detection.tuning import Footage, Tuning
 
+_DOUBT = 0.25
+"""So much more sensitive the rules are than by themselves."""
+
 OnScores = Callable[[int, NDArray[np.float32]], None]
 
 
@@ -59,7 +62,7 @@ class NeuralFinder:
         self._on_scores = on_scores
         self._rules = RuleFinder(
             rate=rate,
-            sensitivity=sensitivity,
+            sensitivity=min(1.0, sensitivity + _DOUBT),
             footage=footage,
             on_scores=self._scored,
         )
@@ -73,8 +76,8 @@ class NeuralFinder:
         """What was judged to be one, and is not told yet."""
         self._last: Boundary | None = None
         """What was told last."""
-        self._looked = 0
-        """The net's peaks before this frame are judged."""
+        self._first = self._looked = 0
+        """The first frame of all; the net's peaks before the second one are judged."""
         self._certain = 0
 
     @property
@@ -87,7 +90,7 @@ class NeuralFinder:
             return []
         if self._evidence is None:
             self._evidence = Evidence(strip.first)
-            self._looked = self._certain = strip.first
+            self._first = self._looked = self._certain = strip.first
         evidence = self._evidence
         self._doubtful += self._rules.push(strip)
         seen = pictures(strip)
@@ -123,6 +126,9 @@ class NeuralFinder:
                 judged = replace(doubtful, confidence=confidence(odds))
                 self._chosen.append(sharpened(judged, evidence))
         for number, odds in sure_peaks(evidence, self._looked, limit, self._least):
+            # A single frame at either end is no shot.
+            if not self._first + 1 < number < evidence.known - 1:
+                continue
             boundary = shaped(number, odds, evidence)
             before = [] if self._last is None else [self._last]
             clash = any(_clash(boundary, other) for other in before + self._chosen)

@@ -24,7 +24,7 @@ _WEIGHT = 0.4
 _WEIGHT_WIPE = 0.1
 """The net was not taught wipes, pushes and irises."""
 _MOST = 4.0
-_SILENCE = -4.0
+_SILENCE = -3.0
 """What it counts that the rules see nothing."""
 
 _CLEAR = 0.8

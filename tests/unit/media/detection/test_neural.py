@@ -157,6 +157,7 @@ def _find(whole: Strip, borders: list[int]) -> list[Boundary]:
 COMPARED = """
 import torch
 from reelsplit_server.media.detection.transnet import TransNet
+torch.manual_seed(1)
 pictures = torch.randint(0, 256, (9, 27, 48, 3), dtype=torch.uint8)
 pictures = pictures.repeat_interleave(torch.tensor([20, 3, 30, 1, 9, 12, 5, 2, 18]), 0)
 single, many = TransNet().look(pictures.numpy())
