@@ -47,7 +47,7 @@ class Fast:
     """An `Effort` that believes an encoder which looks for changes of shot, as far as the sizes of
     its packets and the kinds of its pictures agree with it, and decodes the rest: in part where
     that is enough. What is decoded of a group of pictures, and what is believed of it, depends on
-    that group, on its two key frames, and on figures of the whole index."""
+    that group, on its two key frames, on the packets around, and on figures of the whole index."""
 
     dense = False
 

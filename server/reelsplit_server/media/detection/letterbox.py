@@ -109,8 +109,8 @@ def _inside(luma: NDArray[np.uint8]) -> tuple[int, int, int, int] | None:
     if np.percentile(luma[::4, ::4], 90) < _BRIGHT:
         return None
     # A few bright pixels in a bar are noise, or a caption.
-    rows = np.flatnonzero(np.percentile(luma, 97, axis=1) > _BLACK)
-    columns = np.flatnonzero(np.percentile(luma, 97, axis=0) > _BLACK)
+    rows = np.flatnonzero(np.percentile(luma[:, ::4], 97, axis=1) > _BLACK)
+    columns = np.flatnonzero(np.percentile(luma[::4], 97, axis=0) > _BLACK)
     if not len(rows) or not len(columns):
         return None
     return int(rows[0]), int(columns[0]), int(rows[-1]) + 1, int(columns[-1]) + 1
