@@ -11,7 +11,7 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -175,6 +175,16 @@ def test_the_cli_extra_may_be_missing(command: Command, library: str) -> None:
     assert done.stderr.count("\n") == 1
 
 
+@pytest.fixture
+def hearing() -> Iterator[None]:
+    """SIGHUP is heard: the command leaves it ignored where `nohup` had it so, and the tests may be
+    started by that."""
+    before = signal.signal(signal.SIGHUP, signal.SIG_DFL)
+    yield
+    signal.signal(signal.SIGHUP, before)
+
+
+@pytest.mark.usefixtures("hearing")
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
 def test_an_interruption_cancels_the_job(command: Command, number: int) -> None:
     process = command.start("split", "slow.mp4", "{index}.mp4", "--shots", "--json")
