@@ -31,7 +31,8 @@ class Boundary:
     """0 to 1."""
     sharp: int | None = None
     """The frame with which the new shot begins, where that is known and not the middle: where the
-    change is gradual on one side only, as after a cut to black that the new shot comes up from."""
+    change is gradual on one side only, as after a cut to black that the new shot comes up from,
+    or where a plain picture stands for long in between."""
 
     def at(self, first: int) -> Boundary:
         """The same, with frames numbered from `first` on."""

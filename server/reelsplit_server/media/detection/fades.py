@@ -35,6 +35,9 @@ _ALIKE, _UNLIKE = 0.75, 0.6
 black bars match whatever they frame."""
 _LONGEST_OPENING = 12
 """Strides of a plain picture at the beginning that are no shot."""
+_STANDING = 25
+"""Strides from which on a plain picture belongs to the shot before: the new one begins behind it,
+in place of the middle."""
 _DARK, _BRIGHT = 60.0, 170.0
 """Hardly anything fades to a plain picture between these: mostly what there was has gone from
 before a wall or a sky."""
@@ -63,6 +66,7 @@ class FadeTracker:
     def __init__(self, tuning: Tuning) -> None:
         self._reach = REACH * tuning.stride
         self._longest_opening = _LONGEST_OPENING * tuning.stride
+        self._standing = _STANDING * tuning.stride
         self._run: _Run | None = None
         self.opening_end: int | None = None
         """The first frame that shows something, where a few plain ones come before it at the
@@ -135,7 +139,8 @@ class FadeTracker:
         coloured = _DARK < run.level < _BRIGHT
         begun, ended = run.fade_start == run.start, after == at
         start, end = run.fade_start, frames.first + after
-        sharp = start if begun else end if ended else None
+        standing = number - run.start >= self._standing
+        sharp = start if begun else end if ended else number if standing else None
         pause = ended and (begun or coloured)
         return Change(kind, start, end, odds, sharp=sharp, told_as_cut=pause)
 

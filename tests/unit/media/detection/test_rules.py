@@ -122,6 +122,9 @@ def test_a_fade(colour: np.ndarray, kind: Kind, hold: int) -> None:
     assert [boundary.kind for boundary in found] == [kind]
     assert 38 <= found[0].start <= 48
     assert 52 + hold <= found[0].end <= 62 + hold
+    # What stands for seconds belongs to the shot before.
+    middle = 50 + hold // 2 if hold < 25 else 50 + hold
+    assert abs(found[0].middle - middle) <= 3
 
 
 @pytest.mark.parametrize("sudden", ["out", "in"])
