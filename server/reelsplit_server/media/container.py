@@ -84,6 +84,18 @@ def open_source(file: BinaryIO, *, probes: bool = True) -> InputContainer:
     return container
 
 
+def decoder_like(context: VideoCodecContext, *, threads: int) -> VideoCodecContext:
+    """A decoder of its own for packets of this stream, to be fed from any entry on."""
+    decoder = cast(VideoCodecContext, av.CodecContext.create(context.codec, "r"))
+    decoder.extradata = context.extradata
+    decoder.thread_count = threads
+    # H.264 need not tell how far its pictures are reordered. The stream's own decoder has learned
+    # it while the source was opened; one that has not drops the first picture that comes late,
+    # unless it is strict.
+    decoder.options = {**context.options, "strict": "strict"}
+    return decoder
+
+
 def video_stream(container: InputContainer) -> VideoStream:
     """The stream that all of us mean by "the video": the default one, else the first.
 

@@ -16,7 +16,7 @@ from av.video.frame import VideoFrame
 from av.video.stream import VideoStream
 
 from reelsplit_server.media.cadence import nominal_rate
-from reelsplit_server.media.container import most_pixels
+from reelsplit_server.media.container import decoder_like, most_pixels
 from reelsplit_server.media.elementary import Elementary
 from reelsplit_server.media.ends import Coded
 from reelsplit_server.media.nal.bitstream import CannotJoin
@@ -32,10 +32,7 @@ def frames_of(
     `group` is in decoding order and begins with an entry. Pictures outside that no other leans on
     are not decoded. Raises `CannotJoin` where a picture that should be there is missing.
     """
-    decoder = cast(VideoCodecContext, av.CodecContext.create(source.codec_context.name, "r"))
-    decoder.extradata = source.codec_context.extradata
-    decoder.thread_count = threads
-    decoder.options = dict(source.codec_context.options)
+    decoder = decoder_like(source.codec_context, threads=threads)
     wanted: list[int] = []
     shown = 0
     first: int | None = None

@@ -30,6 +30,7 @@ from reelsplit_server.media.tracks import Tracks
 from tests.clips import AudioTrack, make_clip, read_numbers
 from tests.unit.media.broken import box, outcome
 from tests.unit.media.rendering import cut
+from tests.unit.media.reordering import leave_untold
 
 # --- The last picture --------------------------------------------------------------------------
 
@@ -66,6 +67,16 @@ def test_an_entry_goes_along_with_its_leading_pictures_alone() -> None:
     taken += end.finish()
     assert [coded.pts for coded in taken] == [0, 4, 2, 8, 6]
     assert (end.done, end.beyond) == (True, 10)
+
+
+@pytest.mark.parametrize("bframes", [1, 3])
+def test_what_is_reordered_untold_is_copied(tmp_path: Path, bframes: int) -> None:
+    source = tmp_path / "s.mp4"
+    make_clip(source, frames=72, gop=12, bframes=bframes)
+    leave_untold(source)
+    result = cut(source, tmp_path / "o.mp4", Fraction(5, 24), Fraction(65, 24), mode=CutMode.AUTO)
+    assert result.copied_frames >= 36
+    assert read_numbers(tmp_path / "o.mp4") == list(range(5, 65))
 
 
 # --- Ranges without a frame --------------------------------------------------------------------

@@ -21,7 +21,7 @@ from reelsplit_server.media.detection.fast_packets import (
     read_packets,
     shown_for,
 )
-from reelsplit_server.media.detection.fast_rest import Rest, is_plain
+from reelsplit_server.media.detection.fast_rest import SHORTEST, Rest, is_plain
 from reelsplit_server.media.detection.fast_seeker import FastSeeker, OnScores
 from reelsplit_server.media.detection.fast_surroundings import Surroundings
 from reelsplit_server.media.detection.finder import RuleFinder
@@ -84,7 +84,10 @@ class Fast:
         return scan_all(reel, stretch, pause) if found is None else found
 
     def _is_eventful(self, stretch: Stretch, group: Group) -> bool:
-        """Whether so much happens around a group that all of it is looked at, whatever it is."""
+        """Whether so much happens in or around a group that all of it is looked at, whatever its
+        key frames are."""
+        if _is_uneven(stretch, group) and len(group.pts) < SHORTEST:
+            return True
         if stretch.samples is None:
             return False
         if self._around is None or self._around[0] is not stretch.samples:
@@ -121,15 +124,13 @@ class Fast:
             distance = 0.0 if ends is None else ends.apart
             if verdict is Verdict.DOUBT or key is None:
                 rest = self._rest(reel, group, ends, following, intra)
-                watched, sizes = stretch.spacing.watched, group.coded.measure()
-                likely = not watched and (sizes is None or not is_nearly_even(sizes))
                 strip = look(
                     glance,
                     group,
                     following,
                     pause,
-                    watched=watched,
-                    eventful=whole or likely,
+                    watched=stretch.spacing.watched,
+                    eventful=whole or _is_uneven(stretch, group),
                     enough=never if rest is None else rest.enough,
                 )
                 if rest is not None:
@@ -180,6 +181,13 @@ class Fast:
             return None
         rest.ask(last_intra(reel, group) if intra is None else intra)
         return rest
+
+
+def _is_uneven(stretch: Stretch, group: Group) -> bool:
+    """Whether the encoder looks for no changes, and the packets do not say that there is none:
+    then all of a group is in doubt, if not left in the middle."""
+    sizes = group.coded.measure()
+    return not stretch.spacing.watched and (sizes is None or not is_nearly_even(sizes))
 
 
 def _ends(

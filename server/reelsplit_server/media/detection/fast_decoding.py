@@ -5,13 +5,11 @@ from __future__ import annotations
 from collections.abc import Callable, Collection, Iterable, Iterator
 
 import av.error
-from av.codec.context import CodecContext
 from av.packet import Packet
-from av.video.codeccontext import VideoCodecContext
 from av.video.frame import VideoFrame
 from av.video.stream import VideoStream
 
-from reelsplit_server.media.container import most_pixels
+from reelsplit_server.media.container import decoder_like
 from reelsplit_server.media.decoding import Damage
 from reelsplit_server.media.detection.fast_groups import Group
 from reelsplit_server.media.detection.reel import Reel
@@ -40,14 +38,9 @@ class Glance:
         source = reel.stream.codec_context
         self.can_skip = source.codec.canonical_name in _SKIPPING
         """Whether frames can be left out."""
-        context = CodecContext.create(source.codec, "r")
-        assert isinstance(context, VideoCodecContext)
-        context.extradata = source.extradata
-        context.thread_count = 1
         # With the loop filter: without it, errors add up from picture to picture, and the next key
         # frame looks like another shot.
-        context.options = {"max_pixels": str(most_pixels.get())}
-        self._context = context
+        self._context = decoder_like(source, threads=1)
         self.duration = reel.step
         """Ticks that the latest frame looked at is shown for."""
 

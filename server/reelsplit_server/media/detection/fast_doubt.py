@@ -60,6 +60,9 @@ _EVEN, _LEVEL, _NEARLY_EVEN = (0.3, 2.2), 1.4, (0.45, 3.2)
 #: Key frames less apart than this may belong to one shot in which much moved just before the
 #: second; at a change of shot less than this is in `Sizes.ending`, and hardly ever more.
 _UNLIKE, _ENDING = 0.95, 0.6
+#: With less than this in `Sizes.between`, pictures have little to do with the ones around them, or
+#: the encoder did not ask: a new key frame need be no new shot then.
+_BETWEEN_CUT = 0.4
 #: A picture larger than this, to its key frame, is of another kind.
 _LARGEST = 1.2
 
@@ -97,9 +100,10 @@ def judge(
         return Verdict.UNSURE
     if asked and intra is None and (alone or not (even or is_nearly_even(sizes))):
         return Verdict.DOUBT
-    if other and ends.apart < _UNLIKE * strictness and sizes.ending > _ENDING:
-        return Verdict.DOUBT
-    return Verdict.CUT if other else Verdict.CALM
+    if not other:
+        return Verdict.CALM
+    moved = ends.apart < _UNLIKE * strictness and sizes.ending > _ENDING
+    return Verdict.DOUBT if moved or sizes.between < _BETWEEN_CUT else Verdict.CUT
 
 
 def is_restless(sizes: Sizes) -> bool:

@@ -15,7 +15,7 @@ from reelsplit_server.media.detection.strip import Strip
 from reelsplit_server.media.detection.thumbs import StripBuilder, Thumb
 
 #: With more anchors than this share of the frames, it is as cheap to look at all of them.
-_MOST_ANCHORS = 0.7
+_MOST_ANCHORS = 0.6
 #: Frames looked at that are further apart than this, and so many times further than their
 #: neighbours are, have those between them looked at.
 _STEP, _STEP_RATIO = 0.3, 1.8

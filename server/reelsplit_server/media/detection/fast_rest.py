@@ -19,6 +19,9 @@ _BEHIND = 12
 #: Fewer than these are looked at, too: the next key frame is judged beside the last one then. The
 #: second number is for groups that begin with a picture of one colour.
 _FEWEST, _FEWEST_BLANK = 32, 64
+SHORTEST = _BEHIND + _FEWEST + 1
+"""Frames of the shortest group that can be left in the middle."""
+
 #: What has begun must be over: packets must be so many times calmer than those of a group that
 #: nobody looks at.
 _CALMER, _CALMER_BLANK = 2.0, 4.0

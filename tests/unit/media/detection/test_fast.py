@@ -16,7 +16,7 @@ import pytest
 from av.video.frame import PictureType
 from numpy.typing import NDArray
 
-from reelsplit_server.media.detection import stretches
+from reelsplit_server.media.detection import fast, stretches
 from reelsplit_server.media.detection.boundary import Boundary
 from reelsplit_server.media.detection.effort import Scanned
 from reelsplit_server.media.detection.efforts import effort_of
@@ -32,6 +32,7 @@ from reelsplit_server.media.shot_settings import EffortName, OwnSettings
 from tests.clips import make_clip
 from tests.unit.media.detection.looking import borders_of, view_of
 from tests.unit.media.detection.scenes import scene
+from tests.unit.media.reordering import leave_untold
 
 FAST = OwnSettings(effort=EffortName.FAST)
 SIZE = (192, 108)
@@ -48,6 +49,7 @@ CLIPS: dict[str, dict[str, object]] = {
     "defaults.mp4": {"options": DEFAULTS},
     "defaults.mkv": {"options": DEFAULTS},
     "fixed.mp4": {"gop": 48, "bframes": 3},
+    "untold.mp4": {"gop": 48, "bframes": 3},
     "pyramid.mp4": {
         "options": {
             "x264-params": "keyint=48:min-keyint=48:open-gop=1:bframes=5:b-pyramid=normal",
@@ -86,6 +88,8 @@ def clips(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], Path]:
         path = folder / name
         if not path.exists():
             make_clip(path, frames=FRAMES, size=SIZE, picture=picture, **CLIPS[name])  # type: ignore[arg-type]
+            if name == "untold.mp4":
+                leave_untold(path)
         return path
 
     return made
@@ -131,6 +135,18 @@ def test_finds_each_cut_exactly(clips: Callable[[str], Path], name: str) -> None
     assert [each.start for each in found] == SHOTS
     if name.startswith("defaults"):
         assert looked_at(parts) < 0.6 * FRAMES
+
+
+def test_what_is_reordered_untold_is_decoded_once(
+    clips: Callable[[str], Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refused(*_: object) -> Scanned:
+        raise AssertionError("a group did not come out as it should")
+
+    monkeypatch.setattr(fast, "scan_all", refused)
+    with clips("untold.mp4").open("rb") as file:
+        found, _ = found_in(file)
+    assert [each.start for each in found] == SHOTS
 
 
 @pytest.mark.parametrize("name", CLIPS)

@@ -38,12 +38,15 @@ ONE, OTHER, BLACK = thumb(1), thumb(2), thumb(3, 0)
 
 
 def group(*large: int) -> Group:
-    """One without B-frames, of which these packets are large."""
+    """One of which every other frame is an anchor, and these packets are large."""
     sizes = np.full(LENGTH, 100, np.int64)
     sizes[0] = 1000
     sizes[list(large)] = 900
     sizes[-1] = 20
     pts = np.arange(LENGTH, dtype=np.int64)
+    # 0, 2, 1, 4, 3, …
+    packets = np.append(pts[:-1], pts[-1])
+    packets[1:-1:2], packets[2:-1:2] = pts[2:-1:2], pts[1:-2:2]
     return Group(
         entry=None,
         high=LENGTH,
@@ -51,7 +54,7 @@ def group(*large: int) -> Group:
         pts=pts,
         begun=True,
         ended=True,
-        coded=Coded(packets=pts, sizes=sizes),
+        coded=Coded(packets=packets, sizes=sizes[packets]),
     )
 
 
