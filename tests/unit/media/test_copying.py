@@ -9,13 +9,19 @@ from itertools import chain, count
 from pathlib import Path
 
 import av
+import av.error
 import pytest
 from av.packet import Packet
 from av.stream import Stream
 
 from reelsplit_server.media import splice, video_track
 from reelsplit_server.media.approach import exact
-from reelsplit_server.media.container import most_pixels, open_source, video_stream
+from reelsplit_server.media.container import (
+    decoder_like,
+    most_pixels,
+    open_source,
+    video_stream,
+)
 from reelsplit_server.media.elementary import Whole, elementary_of
 from reelsplit_server.media.ends import AtEntry, Coded, End, GapFree
 from reelsplit_server.media.errors import MediaError
@@ -295,3 +301,22 @@ def test_no_encoder_is_opened_for_more_pixels_than_are_allowed(tmp_path: Path) -
         finally:
             most_pixels.reset(allowed)
         Encoder(elementary, video, 24)
+
+
+def test_no_picture_beside_a_copy_is_larger_than_is_allowed(tmp_path: Path) -> None:
+    path = tmp_path / "s.mp4"
+    make_clip(path, frames=4)
+    for fewer in (1, 0):
+        allowed = most_pixels.set(320 * 180 - fewer)
+        try:
+            with path.open("rb") as file, open_source(file) as container:
+                video = video_stream(container)
+                decoder = decoder_like(video.codec_context, threads=1)
+                packet = next(container.demux(video))
+                if fewer:
+                    with pytest.raises(av.error.InvalidDataError):
+                        decoder.decode(packet)
+                else:
+                    decoder.decode(packet)
+        finally:
+            most_pixels.reset(allowed)
